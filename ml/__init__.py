@@ -1,0 +1,1 @@
+"""Everything behind HTTP: inference and its records. Imports neither Flask nor Eve."""

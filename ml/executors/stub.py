@@ -1,0 +1,63 @@
+"""An executor without a model: sums each row. It ships, so that tests and load runs need no TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.executors.base import Arrays, Executor, ExecutorError
+from ml.signature import Signature
+
+
+class StubExecutor(Executor):
+    """Each output is the sum of all of a row's numbers (a string counts its bytes) plus 0, 1, 2 ... along the output.
+
+    The artefact is a directory with `stub.json`; its one option, `{"fail_on": 13.0}`, makes every batch fail that holds
+    a row with that sum, as a model does that refuses a value.
+    """
+
+    name = "stub"
+
+    def __init__(self, signature: Signature, fail_on: float | None = None) -> None:
+        self._signature = signature
+        self._fail_on = fail_on
+
+    @classmethod
+    def load(cls, artefact: Path, signature: Signature) -> StubExecutor:
+        try:
+            options = json.loads((artefact / "stub.json").read_text())
+        except (OSError, ValueError) as error:
+            raise ExecutorError(f"stub.json cannot be read: {error}") from error
+        return cls(signature, fail_on=options.get("fail_on"))
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        sums = sum(_row_sums(inputs[spec.name]) for spec in self._signature.inputs)
+        assert isinstance(sums, np.ndarray)
+        if self._fail_on is not None and np.any(sums == self._fail_on):
+            raise ValueError(f"the stub was told to fail on a row with the sum {self._fail_on}")
+        outputs = {}
+        for spec in self._signature.outputs:
+            shape = tuple(1 if n is None else n for n in spec.shape)
+            steps = np.arange(math.prod(shape), dtype="f8").reshape(shape)
+            values = sums.reshape(-1, *(1,) * len(shape)) + steps
+            outputs[spec.name] = values.astype(spec.numpy_dtype)
+        return outputs
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    @property
+    def signature(self) -> Signature:
+        return self._signature
+
+
+def _row_sums(values: NDArray[Any]) -> NDArray[np.float64]:
+    flat = values.reshape(len(values), -1)
+    if values.dtype == object:
+        return np.array([sum(len(item) for item in row) for row in flat], "f8")
+    return np.asarray(flat.astype("f8").sum(axis=1))
