@@ -1,0 +1,18 @@
+"""The resources that Eve serves, one file each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.resources.base import Resource
+from api.resources.inputs import Inputs
+from api.resources.jobs import Jobs
+from api.resources.models import Models
+from api.resources.results import Results
+
+RESOURCES: dict[str, Resource] = {resource.name: resource for resource in (Models(), Inputs(), Results(), Jobs())}
+
+
+def domain() -> dict[str, Any]:
+    """Eve's DOMAIN."""
+    return {name: resource.eve() for name, resource in RESOURCES.items()}

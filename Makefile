@@ -1,0 +1,45 @@
+# One entry for every habit. `make run` and `make test` set the rest up by themselves.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.made
+
+.PHONY: run setup test lint format bench lock clean
+
+run: setup
+	@$(PY) run.py serve --demo
+
+setup: $(STAMP)
+
+$(STAMP): locks/dev.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 14) or sys.exit(f"Almanac needs Python 3.11 to 3.13, {sys.executable} is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --clear --python $(PYTHON) $(VENV) && uv pip install --quiet --python $(PY) --require-hashes -r locks/dev.txt; \
+	else \
+	  $(PYTHON) -m venv --clear $(VENV) && $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt; \
+	fi
+	@touch $@
+
+test: setup
+	$(PY) -m pytest
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: setup
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: setup
+	$(PY) -m benchmarks.serving
+
+# Writes the lock files anew from pyproject.toml; needs uv.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+lock:
+	$(LOCK) --upgrade pyproject.toml -o locks/runtime.txt
+	$(LOCK) --upgrade -c locks/runtime.txt --group embedded --group demo --group test --group lint --group bench pyproject.toml -o locks/dev.txt
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

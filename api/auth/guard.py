@@ -1,0 +1,30 @@
+"""Deny by default: every request is authenticated, but for the endpoints on one public list."""
+
+from __future__ import annotations
+
+from flask import Flask, g, request
+
+from api.auth.keys import Authenticator
+from api.errors import ApiError
+
+#: Endpoints that answer without a key.
+PUBLIC = frozenset({"health.live", "health.ready"})
+
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="almanac"'}
+
+
+def protect(app: Flask, authenticator: Authenticator) -> None:
+    """Make `app` refuse every request without a valid key, whatever it is for, unless it is public."""
+
+    def authenticate() -> None:
+        g.caller = None
+        if request.endpoint in PUBLIC:
+            return
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise ApiError(401, "a key is needed: Authorization: Bearer <key>", headers=CHALLENGE)
+        g.caller = authenticator.authenticate(token.strip())
+        if g.caller is None:
+            raise ApiError(401, "the key is not valid", headers=CHALLENGE)
+
+    app.before_request(authenticate)

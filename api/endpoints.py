@@ -1,0 +1,178 @@
+"""The views of Eve's resources: the request read strictly before Eve sees it, its answers brought to one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+from eve import Eve
+from eve.endpoints import collections_endpoint, item_endpoint
+from eve.methods.patch import patch_internal
+from eve.methods.post import post_internal
+from eve.render import send_response
+from flask import Response, current_app, g, request, stream_with_context
+from werkzeug.exceptions import PreconditionFailed
+
+from api.errors import ApiError
+from api.hooks import hook
+from api.present import present
+from api.query import parse_query
+from api.render import dumps
+from api.requests import json_body
+from api.resources import RESOURCES
+from api.routes.input_files import input_from_form
+
+NDJSON = "application/x-ndjson"
+
+#: Documents in one POST.
+MOST_IN_POST = 1000
+#: Tries of a PATCH with `If-Match: *` while others change the document.
+MOST_TRIES = 10
+
+
+def register(app: Eve) -> None:
+    """Put these views where Eve's own are."""
+    for name in RESOURCES:
+        app.view_functions[f"{name}|resource"] = resource_view
+        app.view_functions[f"{name}|item_lookup"] = item_view
+    app.view_functions["home"] = home_view
+    hook(app, "on_fetched_resource", _finish_list)
+
+
+def home_view() -> Response:
+    """The resources that there are."""
+    links = [{"title": name, "href": f"{request.path.rstrip('/')}/{name}"} for name in RESOURCES]
+    return Response(dumps({"_links": {"child": links}}), mimetype="application/json")
+
+
+def resource_view(**lookup: Any) -> Any:
+    """A list, as pages or as a stream of every match; or new documents."""
+    name = _resource_name()
+    if request.method == "POST":
+        return _create(name)
+    g.query = parse_query(request.args, RESOURCES[name], item=False)
+    g.more = False
+    if request.accept_mimetypes.best_match(["application/json", NDJSON]) == NDJSON:
+        return _stream(name)
+    return collections_endpoint(**lookup)
+
+
+def item_view(**lookup: Any) -> Any:
+    """One document: read, changed or deleted."""
+    name = _resource_name()
+    if request.method in ("GET", "HEAD"):
+        g.query = parse_query(request.args, RESOURCES[name], item=True)
+    else:
+        _no_parameters()
+    if request.method == "PATCH":
+        return _change(name, lookup)
+    return item_endpoint(**lookup)
+
+
+def _create(name: str) -> Any:
+    _no_parameters()
+    if request.mimetype == "multipart/form-data" and name == "inputs":
+        payload: Any = input_from_form(request)
+    else:
+        payload = json_body()
+    many = isinstance(payload, list)
+    documents = payload if many else [payload]
+    if not documents:
+        raise ApiError(422, "there is nothing to store", {"body": "expected one document or more, got an empty list"})
+    if len(documents) > MOST_IN_POST:
+        raise ApiError(
+            422, "too many documents", {"body": f"expected at most {MOST_IN_POST} documents, got {len(documents)}"}
+        )
+    _refuse_others(documents, many)
+    answer, _, _, status, headers = post_internal(name, documents)
+    if status == 201:
+        for document in answer.get("_items", [answer]):
+            present(name, document, short=False)
+    if many and "_items" not in answer:  # Eve unwraps a list of one
+        error = answer.pop("_error", None)
+        answer = {"_status": answer["_status"], "_items": [answer], **({"_error": error} if error else {})}
+    return send_response(name, (answer, None, None, status, headers))
+
+
+def _refuse_others(documents: list[Any], many: bool) -> None:
+    """Refuse what is no object before Eve, which would take a string for JSON once more."""
+    wrong = {
+        (f"[{index}]" if many else "body"): f"expected an object, got {type(document).__name__}"
+        for index, document in enumerate(documents)
+        if not isinstance(document, dict)
+    }
+    if wrong:
+        raise ApiError(422, "documents are objects", wrong)
+
+
+def _change(name: str, lookup: dict[str, Any]) -> Any:
+    body = json_body()
+    if not isinstance(body, dict):
+        raise ApiError(
+            422, "a change is an object of fields", {"body": f"expected an object, got {type(body).__name__}"}
+        )
+    tries = MOST_TRIES if request.headers.get("If-Match") == "*" else 1
+    while True:
+        try:
+            answer, modified, etag, status = patch_internal(name, dict(body), concurrency_check=True, **lookup)
+            break
+        except PreconditionFailed:
+            tries -= 1
+            if not tries:
+                raise
+    if status == 200:
+        present(name, answer, short=False)
+    elif "_error" not in answer:
+        answer["_error"] = {"code": status, "message": "the change does not fit"}
+    return send_response(name, (answer, modified, etag, status))
+
+
+def _stream(name: str) -> Response:
+    """Every match, a JSON document a line. An error that comes while it runs cuts the stream, never its status."""
+    resource = RESOURCES[name]
+    cursor = current_app.data.cursor(name, g.query)  # type: ignore[attr-defined]
+    documents: Iterator[Any] = iter(cursor)
+    first = next(documents, None)  # what is wrong with the query shows here, before the status is sent
+
+    def lines() -> Iterator[bytes]:
+        with cursor:
+            if first is not None:
+                yield dumps(present(resource.name, first, short=False)) + b"\n"
+            for document in documents:
+                yield dumps(present(resource.name, document, short=False)) + b"\n"
+
+    return Response(stream_with_context(lines()), mimetype=NDJSON)
+
+
+def _finish_list(_: str, response: dict[str, Any]) -> None:
+    """`_meta` and `_links` of a list."""
+    query = g.query
+    meta = {"page": query.page, "max_results": query.max_results}
+    total = response.get("_meta", {}).get("total")
+    if total is not None:
+        meta["total"] = total
+    response["_meta"] = meta
+    response["_links"] = {"self": {"href": _href(query.page)}}
+    if g.more:
+        response["_links"]["next"] = {"href": _href(query.page + 1)}
+
+
+def _href(page: int) -> str:
+    args = {name: value for name, value in request.args.items() if name != "page"}
+    if page > 1:
+        args["page"] = str(page)
+    return request.path + ("?" + urlencode(args) if args else "")
+
+
+def _no_parameters() -> None:
+    if request.args:
+        names = ", ".join(request.args)
+        raise ApiError(
+            400, f"a {request.method} takes no parameters, got {names}", dict.fromkeys(request.args, "unknown")
+        )
+
+
+def _resource_name() -> str:
+    assert request.endpoint is not None
+    return request.endpoint.split("|")[0]

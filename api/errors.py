@@ -1,0 +1,114 @@
+"""Every error that Almanac answers with, in one shape, made in one place."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from bson.errors import BSONError
+from flask import Flask, Response, g, request
+from pymongo.errors import PyMongoError
+from werkzeug.exceptions import HTTPException
+
+from ml import errors as service
+
+log = logging.getLogger(__name__)
+
+
+class ApiError(Exception):
+    """An answer other than success. `issues` maps a field, or a place in what was sent, to what is wrong with it."""
+
+    def __init__(
+        self,
+        code: int,
+        message: str,
+        issues: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.issues = dict(issues or {})
+        self.headers = dict(headers or {})
+
+    def response(self) -> Response:
+        """The JSON answer."""
+        body: dict[str, Any] = {"_status": "ERR", "_error": {"code": self.code, "message": self.message}}
+        if self.issues:
+            body["_issues"] = self.issues
+        return Response(orjson.dumps(body), self.code, self.headers, mimetype="application/json")
+
+
+#: What the service refuses or fails at, as an HTTP status.
+CODES: dict[type[service.ServiceError], int] = {
+    service.UnknownModel: 404,
+    service.UnknownDocuments: 404,
+    service.ModelNotAvailable: 409,
+    service.WrongState: 409,
+    service.Changed: 412,
+    service.NotAllowed: 403,
+    service.Invalid: 422,
+    service.DeadlineExceeded: 504,
+    service.StorageUnavailable: 503,
+    service.ExecutionFailed: 500,
+}
+
+#: The server's codes for what a client's query or value brought about: bad value, type mismatch, regex, too deep ...
+CLIENTS_FAULT = frozenset({2, 9, 14, 15, 16, 17, 27, 40, 52, 51091, 51108, 51270, 6108304})
+
+
+def from_service(error: service.ServiceError) -> ApiError:
+    """The answer to something that the service refused or failed at."""
+    issues = getattr(error, "issues", {})
+    headers = {"Retry-After": "1"} if isinstance(error, service.StorageUnavailable) else {}
+    message = str(error)
+    if isinstance(error, service.ExecutionFailed):
+        message += f" (request {g.get('request_id', '-')})"
+    return ApiError(CODES[type(error)], message, issues, headers)
+
+
+def from_database(error: PyMongoError) -> ApiError:
+    """The answer where the database failed: 400 for what the request brought about, else 503."""
+    if getattr(error, "code", None) in CLIENTS_FAULT:
+        return ApiError(400, "the query cannot be answered", {"where": str(getattr(error, "details", None) and error)})
+    log.warning("the database failed: %s", error)
+    return ApiError(503, f"the database is not available ({type(error).__name__})", headers={"Retry-After": "1"})
+
+
+def answer_to(error: service.ServiceError | PyMongoError) -> Response:
+    """The response to something that went wrong below HTTP."""
+    return (from_service(error) if isinstance(error, service.ServiceError) else from_database(error)).response()
+
+
+def register(app: Flask) -> None:
+    """Let every error that a request meets be answered in the one shape."""
+    app.register_error_handler(ApiError, lambda error: error.response())
+    app.register_error_handler(service.ServiceError, answer_to)
+    app.register_error_handler(PyMongoError, answer_to)
+    app.register_error_handler(
+        BSONError, lambda error: ApiError(422, "a value cannot be stored", {"body": str(error)}).response()
+    )
+    app.register_error_handler(HTTPException, _from_http)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _from_http(error: HTTPException) -> Response:
+    code = error.code or 500
+    if error.response is not None:  # someone made the whole answer
+        return error.response  # type: ignore[return-value]
+    message = {
+        404: f"there is nothing at {request.path}",
+        405: f"{request.method} is not allowed here",
+        412: "the document is no longer what If-Match names",
+        413: "the body is larger than is allowed here",
+        428: "If-Match is needed: the document's _etag, or *",
+    }.get(code, error.description or "")
+    headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "Location")}
+    return ApiError(code, message, headers=headers).response()
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("unexpected error in %s %s", request.method, request.path, exc_info=error)
+    return ApiError(500, f"unexpected error; the log has it under request {g.get('request_id', '-')}").response()

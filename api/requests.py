@@ -1,0 +1,117 @@
+"""What is true of every request: its id, its log line, and that a body is JSON where JSON is meant."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import time
+import uuid
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn
+
+from flask import Flask, Request, Response, g, request
+
+from api.errors import ApiError
+
+log = logging.getLogger("almanac.access")
+
+SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
+JSON = "application/json"
+
+
+class AlmanacRequest(Request):
+    """A request whose JSON errors are Almanac's."""
+
+    def on_json_loading_failed(self, e: ValueError | None) -> NoReturn:
+        if e is None:
+            raise not_json_type()
+        raise ApiError(422, "the body is not JSON", {"body": _why(self.get_data(cache=True), e)})
+
+
+def json_body() -> Any:
+    """The body of this request as JSON. Raises 415 for another type and 422 for what does not parse."""
+    if request.mimetype != JSON:
+        raise not_json_type()
+    return request.get_json(force=True)
+
+
+def not_json_type() -> ApiError:
+    came = request.headers.get("Content-Type") or "none"
+    return ApiError(415, f"expected Content-Type {JSON}, got {came[:100]}")
+
+
+def register(app: Flask) -> None:
+    """Give every request an id, which the response and its log line carry."""
+    app.request_class = AlmanacRequest
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if SANE_ID.match(given) else uuid.uuid4().hex
+    g.began = time.monotonic()
+    _check_headers()
+
+
+def _check_headers() -> None:
+    since = request.headers.get("If-Modified-Since")
+    if since is not None:
+        try:
+            parsedate_to_datetime(since)
+            if not re.fullmatch(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", since):
+                raise ValueError
+        except (TypeError, ValueError, IndexError, OverflowError):
+            raise ApiError(400, "If-Modified-Since is not an HTTP date", {"If-Modified-Since": since[:100]}) from None
+    for name in ("If-Match", "If-None-Match"):
+        if len(request.headers.get(name, "")) > 1000:
+            raise ApiError(400, f"{name} is longer than an entity tag can be", {name: "at most 1000 characters"})
+
+
+def _end(response: Response) -> Response:
+    request_id = g.get("request_id") or uuid.uuid4().hex
+    response.headers["X-Request-ID"] = request_id
+    began = g.get("began")
+    log.log(
+        # Probes come every few seconds and say nothing.
+        logging.DEBUG if request.path.startswith("/health/") else logging.INFO,
+        "%s %s %d",
+        request.method,
+        request.path,
+        response.status_code,
+        extra={
+            "request": request_id,
+            "method": request.method,
+            "path": request.path,
+            "status": response.status_code,
+            "ms": round((time.monotonic() - began) * 1000, 2) if began else None,
+        },
+    )
+    return response
+
+
+def _why(data: bytes, error: ValueError) -> str:
+    """Why a body is not JSON; Python's own parser knows NaN and Infinity, so it can say which is there."""
+    found: list[str] = []
+
+    def constant(name: str) -> float:
+        found.append(name)
+        return math.nan
+
+    try:
+        json.loads(data, parse_constant=constant)
+    except (ValueError, RecursionError):
+        return str(error)
+    return f"{found[0]} is not JSON" if found else str(error)
+
+
+def lenient_body() -> Any:
+    """The body with NaN and Infinity as numbers, so that the row which holds one can be named; None where it is no
+    JSON even so. For messages alone: what is not JSON is never accepted.
+    """
+    try:
+        return json.loads(request.get_data(cache=True))
+    except (ValueError, RecursionError):
+        return None

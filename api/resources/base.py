@@ -1,0 +1,92 @@
+"""What a resource is: its Eve definition, and what happens where Eve's own writes are not enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from api.auth.caller import Caller
+from ml.database.client import Document
+from ml.database.documents import etag_filter, stamp_new, stamp_update
+from ml.service import Service
+
+Schema = dict[str, dict[str, Any]]
+
+AUTOMATIC = {"_id": "objectid", "_created": "datetime", "_updated": "datetime", "_etag": "string"}
+
+#: Cerberus' types to those of ml/database/filters.py.
+FILTER_TYPES = {
+    "objectid": "objectid",
+    "datetime": "datetime",
+    "string": "string",
+    "integer": "integer",
+    "float": "number",
+    "number": "number",
+    "boolean": "boolean",
+    "dict": "any",
+    "list": "any",
+    "tensor": "any",
+}
+
+
+class Resource:
+    """One Eve resource. Subclasses state name, schema and methods; the hooks just write the document by default."""
+
+    name: ClassVar[str]
+    schema: ClassVar[Schema]
+    resource_methods: ClassVar[list[str]] = ["GET"]
+    item_methods: ClassVar[list[str]] = ["GET"]
+    #: Fields that hold a tensor, or tensors by name.
+    tensors: ClassVar[tuple[str, ...]] = ()
+    #: Whether GET of one document heeds If-None-Match and If-Modified-Since.
+    conditional: ClassVar[bool] = True
+
+    def eve(self) -> dict[str, Any]:
+        """The entry of Eve's DOMAIN."""
+        return {
+            "schema": self.schema,
+            "resource_methods": self.resource_methods,
+            "item_methods": self.item_methods,
+            "datasource": {"default_sort": [("_id", 1)]},
+            "mongo_write_concern": {"w": "majority", "j": True},
+        }
+
+    def fields(self) -> dict[str, str]:
+        """Every field that a filter or a sort may name, with its type."""
+        return {**AUTOMATIC, **_flat(self.schema)}
+
+    @property
+    def embeddable(self) -> list[str]:
+        """Fields that can be embedded."""
+        return [name for name, rules in self.schema.items() if rules.get("data_relation", {}).get("embeddable")]
+
+    def before_insert(self, service: Service, document: Document, caller: Caller) -> None:
+        """Complete a document that passed validation; it is stored next."""
+        stamp_new(document, caller.owner)
+
+    def update(
+        self, service: Service, before: Mapping[str, Any], changes: dict[str, Any], scope: Mapping[str, Any]
+    ) -> Document | None:
+        """Write validated changes to the document that the caller saw as `before`; None where it is another by now."""
+        stamp_update(changes)
+        seen = {"$and": [{"_id": before["_id"]}, etag_filter(before["_etag"]), dict(scope)]}
+        return service.db[self.name].find_one_and_update(seen, {"$set": changes}, return_document=True)
+
+    def remove(self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any]) -> bool:
+        """Delete the document that the caller saw as `before`; False where it is another by now."""
+        seen = {"$and": [{"_id": before["_id"]}, etag_filter(before["_etag"]), dict(scope)]}
+        return service.db[self.name].delete_one(seen).deleted_count == 1
+
+
+def _flat(schema: Schema, base: str = "") -> dict[str, str]:
+    flat = {}
+    for name, rules in schema.items():
+        path = f"{base}{name}"
+        kinds = rules.get("type", "dict")
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        if kinds == ["list"] and "type" in rules.get("schema", {}):
+            kinds = [rules["schema"]["type"]]
+        flat[path] = "|".join(FILTER_TYPES[kind] for kind in kinds)
+        if kinds == ["dict"] and "schema" in rules:
+            flat.update(_flat(rules["schema"], f"{path}."))
+    return flat

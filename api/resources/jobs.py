@@ -1,0 +1,70 @@
+"""`jobs`: a model over a query of inputs, or a list of them, scored by the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from api.auth.caller import Caller
+from api.resources.base import Resource
+from api.resources.inputs import NAME_PATTERN
+from ml.database.client import Document
+from ml.database.documents import etag_filter
+from ml.errors import WrongState
+from ml.service import JOB_ENDED, JOB_WISHES, Service
+
+_READONLY = {"readonly": True}
+
+
+class Jobs(Resource):
+    name = "jobs"
+    schema = {
+        "model": {"type": "string", "required": True, "regex": NAME_PATTERN, "immutable": True},
+        "version": {"type": "integer", "min": 1, "max": 2**31, "immutable": True, "excludes": "alias"},
+        "alias": {"type": "string", "regex": NAME_PATTERN, "immutable": True},
+        "where": {"type": "dict", "filter_over": "inputs", "immutable": True, "excludes": "inputs"},
+        "inputs": {
+            "type": "list",
+            "minlength": 1,
+            "maxlength": 10_000,
+            "schema": {"type": "objectid"},
+            "immutable": True,
+        },
+        "priority": {"type": "integer", "min": 0, "max": 9},
+        "max_attempts": {"type": "integer", "min": 1, "max": 100, "immutable": True},
+        "status": {"type": "string", "allowed": list(JOB_WISHES), "on_update_only": True},
+        "progress": {
+            "type": "dict",
+            "schema": {
+                "total": {"type": "integer"},
+                "done": {"type": "integer"},
+                "failed": {"type": "integer"},
+                "rows_per_second": {"type": "number"},
+            },
+            **_READONLY,
+        },
+        "attempts": {"type": "integer", **_READONLY},
+        "worker": {"type": "string", **_READONLY},
+        "started": {"type": "datetime", **_READONLY},
+        "ended": {"type": "datetime", **_READONLY},
+        "error": {"type": "string", **_READONLY},
+        "owner": {"type": "string", **_READONLY},
+    }
+    resource_methods = ["GET", "POST"]
+    item_methods = ["GET", "PATCH", "DELETE"]
+    # Progress moves without a new entity tag, so a 304 would hide it.
+    conditional = False
+
+    def before_insert(self, service: Service, document: Document, caller: Caller) -> None:
+        service.jobs.prepare(document, caller.owner, caller.scope("inputs"))
+
+    def update(
+        self, service: Service, before: Mapping[str, Any], changes: dict[str, Any], scope: Mapping[str, Any]
+    ) -> Document | None:
+        return service.jobs.update(before, changes)
+
+    def remove(self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any]) -> bool:
+        if before["status"] not in JOB_ENDED:
+            raise WrongState(f"the job is {before['status']}; it can be deleted when it has ended: cancel it first")
+        seen = {"_id": before["_id"], "status": {"$in": list(JOB_ENDED)}, **etag_filter(before["_etag"])}
+        return service.db["jobs"].delete_one(seen).deleted_count == 1

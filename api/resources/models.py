@@ -1,0 +1,56 @@
+"""`models`: one document a version. They are uploaded by a route of their own; here they are read, changed, retired."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from api.resources.base import Resource
+from ml.database.client import Document
+from ml.service import Service
+
+_READONLY = {"readonly": True}
+_TENSORS = {
+    "type": "list",
+    "schema": {
+        "type": "dict",
+        "schema": {
+            "name": {"type": "string"},
+            "dtype": {"type": "string"},
+            "shape": {"type": "list", "schema": {"type": "integer"}},
+        },
+    },
+    **_READONLY,
+}
+_NAMES = {"type": "list", "maxlength": 10_000, "schema": {"type": "string", "minlength": 1, "maxlength": 200}}
+
+
+class Models(Resource):
+    name = "models"
+    schema = {
+        "name": {"type": "string", **_READONLY},
+        "version": {"type": "integer", **_READONLY},
+        "state": {"type": "string", "allowed": ["loading", "available", "failed", "retired"], **_READONLY},
+        "error": {"type": "string", **_READONLY},
+        "digest": {"type": "string", **_READONLY},
+        "size": {"type": "integer", **_READONLY},
+        "inputs": _TENSORS,
+        "outputs": _TENSORS,
+        "classes": _NAMES,
+        "aliases": {**_NAMES, "maxlength": 100},
+        "description": {"type": "string", "nullable": True, "maxlength": 10_000},
+        "executor": {"type": "string", **_READONLY},
+        "build": {"type": "dict", **_READONLY},
+        "owner": {"type": "string", **_READONLY},
+    }
+    item_methods = ["GET", "PATCH", "DELETE"]
+
+    def update(
+        self, service: Service, before: Mapping[str, Any], changes: dict[str, Any], scope: Mapping[str, Any]
+    ) -> Document | None:
+        service.catalog.update(before, changes)
+        return service.db["models"].find_one({"_id": before["_id"]})
+
+    def remove(self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any]) -> bool:
+        service.catalog.retire(before)
+        return True

@@ -1,0 +1,98 @@
+"""Inputs as files: a multipart POST whose `file` is an image or a .npy array, and the .npy of a stored input."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import orjson
+from bson import ObjectId
+from flask import Blueprint, Request, Response, current_app, request
+from PIL import Image, UnidentifiedImageError
+from werkzeug.exceptions import NotFound
+
+from api.auth.caller import current_caller
+from api.errors import ApiError
+from ml.database.client import Document
+from ml.service import Service
+from ml.tensors import TensorIssues, from_npy, from_stored, is_packed, to_npy, to_stored
+
+blueprint = Blueprint("input_files", __name__, url_prefix="/api/v1")
+
+#: An image with more pixels is refused before it is decoded.
+MAX_PIXELS = 50_000_000
+FORM_FIELDS = frozenset({"model", "tags", "meta"})
+
+
+def input_from_form(form: Request) -> Document:
+    """The document of `inputs` that a multipart POST means: `file`, and model, tags and meta as JSON fields."""
+    unknown = [name for name in (*form.form, *form.files) if name not in FORM_FIELDS | {"file"}]
+    issues = {name: f"no such field; there are file, {', '.join(sorted(FORM_FIELDS))}" for name in unknown}
+    if len(form.files.getlist("file")) != 1:
+        issues["file"] = f"expected one file, got {len(form.files.getlist('file'))}"
+    document: Document = {}
+    for name in FORM_FIELDS & form.form.keys():
+        try:
+            document[name] = form.form[name] if name == "model" else orjson.loads(form.form[name])
+        except orjson.JSONDecodeError as error:
+            issues[name] = f"not JSON: {error}"
+    if issues:
+        raise ApiError(422, "the form does not fit", issues)
+    array = decode(form.files["file"].read())
+    # As the JSON form of a stored tensor, so that the schema's checks see what they see otherwise.
+    stored = to_stored(array)
+    document["data"] = {**stored, "data": _base64(stored["data"])} if is_packed(stored) else stored
+    return document
+
+
+def decode(data: bytes) -> np.ndarray[Any, Any]:
+    """The array in a .npy file, or the pixels of a PNG or JPEG: UINT8 of shape (rows, columns) or (.., channels)."""
+    try:
+        if data.startswith(b"\x93NUMPY"):
+            return from_npy(data)
+        return _pixels(data)
+    except TensorIssues as error:
+        raise ApiError(422, "the file cannot be read", error.issues) from None
+
+
+def _pixels(data: bytes) -> np.ndarray[Any, Any]:
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise TensorIssues({"file": f"expected at most {MAX_PIXELS} pixels, got {image.width}x{image.height}"})
+            if image.mode in ("L", "RGB", "RGBA"):
+                return np.asarray(image)
+            return np.asarray(image.convert("L" if image.mode in ("1", "LA") else "RGB"))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, TensorIssues):
+            raise
+        raise TensorIssues({"file": f"expected a PNG, a JPEG or a .npy array: {error}"}) from None
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+@blueprint.get("/inputs/<ObjectId:input_id>/data")
+def data(input_id: ObjectId) -> Response:
+    """A stored input as .npy; `?input=name` says which tensor where there are several."""
+    service: Service = current_app.extensions["service"]
+    scope = current_caller().scope("inputs")
+    document = service.db["inputs"].find_one({"$and": [{"_id": input_id}, scope]}, {"data": True})
+    if document is None:
+        raise NotFound
+    value = document["data"]
+    if isinstance(value, dict) and not is_packed(value):
+        name = request.args.get("input", "")
+        if name not in value:
+            raise ApiError(
+                400, "the input has several tensors", {"input": f"expected one of {', '.join(value)}, got {name!r}"}
+            )
+        value = value[name]
+    try:
+        body = to_npy(from_stored(value))
+    except TensorIssues as error:
+        raise ApiError(422, "the stored data is no tensor", error.issues) from None
+    return Response(body, mimetype="application/x-npy")

@@ -1,0 +1,53 @@
+"""The log on standard error: a JSON object a line, or lines for people."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from settings import Settings
+
+#: What a log record may carry beside its message.
+EXTRA = ("request", "method", "path", "status", "ms")
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, the request's fields, an exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update({name: value for name in EXTRA if (value := getattr(record, name, None)) is not None})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+class Console(logging.Formatter):
+    """Time, level and message; the milliseconds and id of a request after it."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        request = getattr(record, "request", None)
+        return f"{text} {getattr(record, 'ms', 0)} ms {request}" if request else text
+
+
+def set_up(settings: Settings) -> None:
+    """Send this process's log to standard error as the settings say."""
+    style = settings.log_format or ("console" if sys.stderr.isatty() else "json")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if style == "json" else Console())
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    for name in ("pymongo", "absl", "tensorflow", "werkzeug", "h5py"):
+        logging.getLogger(name).setLevel(logging.WARNING)

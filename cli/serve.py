@@ -1,0 +1,155 @@
+"""`run.py serve`: the embedded MongoDB where there is no other, HTTP, and a worker for jobs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+import click
+from pymongo.errors import PyMongoError
+
+from api.auth.keys import KEY_FILE, admin_key_in
+from cli.options import fail, settings_or_exit
+from cli.supervisor import RUN, Child, Supervisor
+from ml.database.client import connect, database_of
+from ml.database.embedded import EmbeddedError, EmbeddedMongo
+from ml.database.indexes import NewerDatabase, prepare
+from settings import Settings
+
+#: How long the port of a server that was just killed may stay taken, in seconds.
+PORT_SECONDS = 15.0
+
+
+@click.command("serve")
+@click.option("--host", help="Address to listen on.  [default: ALMANAC_HOST, 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on.  [default: ALMANAC_PORT, 8000]")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="HTTP worker processes.")
+@click.option("--no-jobs", is_flag=True, help="Start no worker process for jobs.")
+@click.option("--demo", is_flag=True, help="Where no model was ever registered, first run the digits demo.")
+def command(host: str | None, port: int | None, workers: int, no_jobs: bool, demo: bool) -> None:
+    """Serve until Ctrl-C or SIGTERM."""
+    settings = settings_or_exit(host=host, port=port, jobs=False if no_jobs else None)
+    sys.exit(Serving(settings, workers, demo).run())
+
+
+class Serving:
+    """One run of `serve`."""
+
+    def __init__(self, settings: Settings, workers: int, demo: bool) -> None:
+        self._settings = settings
+        self._workers = workers
+        self._demo = demo
+        self._url = f"http://{settings.host}:{settings.port}"
+        self._supervisor: Supervisor | None = None
+        self._stopping = False
+
+    def run(self) -> int:
+        """The exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        settings = self._settings
+        embedded = None
+        try:
+            if settings.mongo_uri is None:
+                embedded = EmbeddedMongo(settings.data_dir, settings.embedded_port, self._url)
+                uri = embedded.start()
+            else:
+                uri = settings.mongo_uri.get_secret_value()
+            key = settings.admin_key.get_secret_value() if settings.admin_key else admin_key_in(settings.data_dir)
+            self._prepare(uri)
+            wait_for_port(settings.host, settings.port, lambda: self._stopping)
+            return self._supervise(embedded, {"ALMANAC_MONGO_URI": uri, "ALMANAC_ADMIN_KEY": key})
+        except (EmbeddedError, NewerDatabase, OSError) as error:
+            fail(error)
+        finally:
+            if self._supervisor is not None:
+                self._supervisor.end()
+            if embedded is not None:
+                embedded.stop()
+
+    def _supervise(self, embedded: EmbeddedMongo | None, environment: dict[str, str]) -> int:
+        settings = self._settings
+        http = ["http", "--host", settings.host, "--port", str(settings.port), "--workers", str(self._workers)]
+        children = [Child("HTTP", http, environment, restarts=False)]
+        if settings.jobs:
+            children.append(Child("the worker", ["worker"], environment, restarts=True))
+        self._supervisor = Supervisor(children, embedded)
+        if self._stopping:
+            return 0
+        self._supervisor.start()
+        code = self._supervisor.watch(self._is_ready)
+        if code or self._supervisor.stop.is_set():
+            return code
+        if self._demo:
+            code = self._run_demo(environment)
+            if code or self._supervisor.stop.is_set():
+                return code
+        click.echo(f"Almanac serves at {self._url} (Ctrl-C ends it)")
+        key = f"in {settings.data_dir / KEY_FILE}" if settings.admin_key is None else "as given in ALMANAC_ADMIN_KEY"
+        if self._demo and settings.admin_key is None:
+            key = environment["ALMANAC_ADMIN_KEY"]
+        click.echo(f"admin key: {key}")
+        sys.stdout.flush()
+        return self._supervisor.watch()
+
+    def _run_demo(self, environment: dict[str, str]) -> int:
+        assert self._supervisor is not None
+        demo = subprocess.Popen(
+            [sys.executable, str(RUN), "demo", "--once", "--elsewhere", "--url", self._url],
+            env={**os.environ, **environment, "ALMANAC_LOG_LEVEL": "warning"},
+            start_new_session=True,
+        )
+        code = self._supervisor.watch(lambda: demo.poll() is not None)
+        if demo.poll() is None:
+            demo.terminate()
+            demo.wait()
+        elif demo.returncode:
+            click.echo("almanac: the demo failed; the server goes on", err=True)
+        return code
+
+    def _is_ready(self) -> bool:
+        """Whether HTTP answers that it is ready; a host like 0.0.0.0 is asked at its loopback address."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._settings.host, self._settings.host)  # noqa: S104
+        try:
+            with urllib.request.urlopen(f"http://{host}:{self._settings.port}/health/ready", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _prepare(self, uri: str) -> None:
+        client = connect(uri)
+        try:
+            prepare(database_of(client))
+        except PyMongoError as error:
+            fail(f"the database cannot be used: {error}")
+        finally:
+            client.close()
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self._stopping = True
+        if self._supervisor is not None:
+            self._supervisor.stop.set()
+
+
+def wait_for_port(host: str, port: int, give_up: Callable[[], bool]) -> None:
+    """Wait until `port` can be listened on: a server that was killed leaves it in a moment. Raises OSError."""
+    until = time.monotonic() + PORT_SECONDS
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    while True:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                probe.listen(1)
+                return
+            except OSError as error:
+                if time.monotonic() > until or give_up():
+                    raise OSError(f"{host}:{port} cannot be listened on: {error.strerror}") from None
+        time.sleep(0.1)

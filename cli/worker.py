@@ -1,0 +1,45 @@
+"""`run.py worker`: claims jobs and runs them; HTTP for health alone."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import click
+
+from cli.lifeline import end_with_parent
+from cli.options import open_database, settings_or_exit
+
+
+@click.command("worker")
+@click.option("--host", help="Address for health.  [default: ALMANAC_HOST, 127.0.0.1]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port for health; without it there is no HTTP.")
+@click.option("--parent", type=int, hidden=True)
+def command(host: str | None, port: int | None, parent: int | None) -> None:
+    """Claim and run jobs until Ctrl-C or SIGTERM."""
+    end_with_parent(parent)
+    settings = settings_or_exit(host=host)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    from ml.jobs.worker import Worker
+    from ml.service import BuildLimits, Service
+
+    with open_database(settings, may_start=False) as db:
+        limits = BuildLimits(seconds=settings.build_seconds, memory_mb=settings.build_memory_mb)
+        service = Service(db, settings.data_dir / "cache", limits)
+        service.start(keep=False)
+        server = None
+        if port is not None:
+            from werkzeug.serving import make_server
+
+            from api.app import make_health_app
+
+            server = make_server(settings.host, port, make_health_app(service), threaded=True)
+            threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+        try:
+            Worker(db, service.registry, stop).run()
+        finally:
+            if server is not None:
+                server.shutdown()
+            service.close()

@@ -1,0 +1,193 @@
+"""What is written of models: new versions, their names' counters and aliases, retirement."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+from bson import ObjectId
+from pymongo import ReturnDocument
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+from ml.database.blobs import Blobs
+from ml.database.client import Document
+from ml.database.documents import etag_filter, stamp_new, stamp_update
+from ml.database.transactions import transact
+from ml.errors import Changed, Invalid, NotAllowed, WrongState
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+CHUNK = 1 << 20
+
+
+class Catalog:
+    """The collections `models` (one document a version) and `registry` (one document a name)."""
+
+    def __init__(self, db: Database[Document]) -> None:
+        self._db = db
+        self._blobs = Blobs(db)
+
+    def register(
+        self,
+        stream: IO[bytes],
+        name: str,
+        owner: str,
+        *,
+        admin: bool,
+        classes: Sequence[str] | None = None,
+        aliases: Sequence[str] = (),
+        description: str | None = None,
+        sample: IO[bytes] | None = None,
+    ) -> Document:
+        """Store a .keras file as the next version of `name`; a build then makes it available.
+
+        Raises Invalid for a name, class or alias that is none, NotAllowed where the name is another owner's.
+        """
+        issues = field_issues(name=name, classes=classes, aliases=aliases)
+        if issues:
+            raise Invalid("the model was not registered", issues)
+        document: Document = {"_id": ObjectId(), "name": name, "state": "loading"}
+        document["digest"], document["size"] = _measure(stream)
+        if document["size"] == 0:
+            raise Invalid("the model was not registered", {"file": "expected a .keras file, got an empty one"})
+        if classes:
+            document["classes"] = list(classes)
+        if description:
+            document["description"] = description
+        document["version"] = self._next_version(name, owner, admin)
+        document["file"] = self._blobs.put(stream, f"{name}.keras", model=document["_id"])
+        if sample is not None:
+            document["sample"] = self._blobs.put(sample, "sample.npy", model=document["_id"])
+        document["aliases"] = []
+        # Aliases move when the version can answer, not before.
+        document["pending_aliases"] = list(aliases)
+        self._db["models"].insert_one(stamp_new(document, owner))
+        return document
+
+    def update(self, before: Mapping[str, Any], changes: dict[str, Any]) -> None:
+        """Write a client's changes (aliases, classes, description) to the version that it saw as `before`.
+
+        All of it happens in one transaction, aliases by one update of the name's document. Raises Changed, WrongState
+        or Invalid.
+        """
+        changes = stamp_update(changes)
+        issues = field_issues(**{key: changes[key] for key in ("classes", "aliases") if key in changes})
+        if issues:
+            raise Invalid("the model was not changed", issues)
+        wanted = sorted(changes["aliases"]) if "aliases" in changes else None
+        if wanted is not None:
+            changes["aliases"] = wanted
+        if wanted is not None and before["state"] == "loading":
+            changes["pending_aliases"], wanted = changes.pop("aliases"), None
+        if wanted and before["state"] != "available":
+            raise WrongState(f"{before['name']}:{before['version']} is {before['state']}; an alias needs it available")
+
+        def work(session: ClientSession) -> None:
+            seen = {"_id": before["_id"], **etag_filter(before["_etag"])}
+            if self._db["models"].update_one(seen, {"$set": changes}, session=session).matched_count == 0:
+                raise Changed("the model was changed by another")
+            if wanted is not None:
+                self._point(before["name"], before["version"], wanted, session)
+
+        transact(self._db.client, work)
+
+    def retire(self, before: Mapping[str, Any]) -> None:
+        """Take a version out of service: its files and aliases go, its document stays. Raises Changed."""
+        changes = stamp_update({"state": "retired", "aliases": []})
+
+        def work(session: ClientSession) -> Document | None:
+            seen = {"_id": before["_id"], **etag_filter(before["_etag"])}
+            found = self._db["models"].find_one_and_update(
+                seen, {"$set": changes, "$unset": {"pending_aliases": ""}}, session=session
+            )
+            if found is not None:
+                self._point(found["name"], found["version"], [], session)
+            return found
+
+        found = transact(self._db.client, work)
+        if found is None:
+            raise Changed("the model was changed by another")
+        for blob in (found.get("file"), found.get("sample"), *found.get("artefacts", {}).values()):
+            self._blobs.delete(blob)
+
+    def available(self, model: ObjectId, claim: str, facts: Mapping[str, Any]) -> bool:
+        """Say what a build made of a version and move the aliases that waited for it; False where the claim is lost."""
+
+        def work(session: ClientSession) -> bool:
+            found = self._db["models"].find_one_and_update(
+                {"_id": model, "state": "loading", "build.claim": claim},
+                {"$set": stamp_update({**facts, "state": "available"}), "$unset": {"pending_aliases": ""}},
+                session=session,
+            )
+            if found is None:
+                return False
+            if found.get("pending_aliases"):
+                self._point(found["name"], found["version"], found["pending_aliases"], session, keep=True)
+            return True
+
+        return transact(self._db.client, work)
+
+    def _next_version(self, name: str, owner: str, admin: bool) -> int:
+        who = {} if admin else {"owner": owner}
+        try:
+            entry = self._db["registry"].find_one_and_update(
+                {"_id": name, **who},
+                {"$inc": {"next_version": 1}, "$setOnInsert": {"aliases": {}, "owner": owner}}
+                if admin
+                else {"$inc": {"next_version": 1}, "$setOnInsert": {"aliases": {}}},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+        except DuplicateKeyError:
+            raise NotAllowed(f"the name {name!r} belongs to another owner") from None
+        assert entry is not None
+        number: int = entry["next_version"]
+        return number
+
+    def _point(
+        self, name: str, version: int, aliases: Sequence[str], session: ClientSession, *, keep: bool = False
+    ) -> None:
+        """Let exactly these aliases (with `keep`, these too) mean this version, and let each document say so."""
+        entry = self._db["registry"].find_one({"_id": name}, session=session) or {}
+        before: dict[str, int] = entry.get("aliases", {})
+        after = {alias: number for alias, number in before.items() if keep or number != version}
+        after.update(dict.fromkeys(aliases, version))
+        self._db["registry"].update_one({"_id": name}, {"$set": {"aliases": after}}, session=session)
+        for number in {*before.values(), *after.values(), version}:
+            mine = sorted(alias for alias, target in after.items() if target == number)
+            self._db["models"].update_one(
+                {"name": name, "version": number, "aliases": {"$ne": mine}},
+                {"$set": stamp_update({"aliases": mine})},
+                session=session,
+            )
+
+
+def field_issues(
+    name: str | None = None, classes: Sequence[str] | None = None, aliases: Sequence[str] | None = None
+) -> dict[str, str]:
+    """What is wrong with a model's name, classes or aliases, by field."""
+    issues = {}
+    if name is not None and not NAME.match(name):
+        issues["name"] = f"expected 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit, got {name!r}"
+    if classes is not None and (
+        len(set(classes)) != len(classes) or not all(isinstance(c, str) and 0 < len(c) <= 200 for c in classes)
+    ):
+        issues["classes"] = "expected different names of 1 to 200 characters"
+    if aliases is not None and (
+        len(set(aliases)) != len(aliases) or not all(isinstance(a, str) and NAME.match(a) for a in aliases)
+    ):
+        issues["aliases"] = "expected different names, each 1 to 64 of A-Z a-z 0-9 . _ -"
+    return issues
+
+
+def _measure(stream: IO[bytes]) -> tuple[str, int]:
+    """The SHA-256 and size of a stream, which is rewound."""
+    digest, size = hashlib.sha256(), 0
+    while chunk := stream.read(CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
+    stream.seek(0)
+    return digest.hexdigest(), size

@@ -1,0 +1,110 @@
+"""Collections, the validator on `inputs` and the indexes, each made once and only where it is missing."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.database import Database
+from pymongo.errors import CollectionInvalid, OperationFailure
+
+from ml.database.client import Document
+
+log = logging.getLogger(__name__)
+
+#: The shape of the documents that this program writes; a database with a newer one is refused.
+SHAPE_VERSION = 1
+
+NAMESPACE_EXISTS = 48
+UNAUTHORIZED = 13
+
+#: Other programs insert inputs directly; what could never be scored or listed is refused at the door.
+INPUTS_VALIDATOR: dict[str, Any] = {
+    "$jsonSchema": {
+        "required": ["_id", "data"],
+        "properties": {"_id": {"bsonType": "objectId"}},
+    }
+}
+
+INDEXES: dict[str, list[IndexModel]] = {
+    "models": [
+        IndexModel([("name", ASCENDING), ("version", DESCENDING)], name="name_version", unique=True),
+        IndexModel([("state", ASCENDING)], name="state"),
+    ],
+    "inputs": [
+        IndexModel(
+            [("owner", ASCENDING), ("tags", ASCENDING), ("model", ASCENDING), ("source", ASCENDING)],
+            name="owner_tags_model_source",
+        ),
+        IndexModel([("tags", ASCENDING)], name="tags"),
+    ],
+    "results": [
+        IndexModel([("input", ASCENDING)], name="input"),
+        # Most results are a predict's and have no job; those need no entry.
+        IndexModel(
+            [("job", ASCENDING), ("input", ASCENDING)],
+            name="job_input",
+            partialFilterExpression={"job": {"$exists": True}},
+        ),
+        IndexModel(
+            [("model", ASCENDING), ("version", ASCENDING), ("_created", DESCENDING)], name="model_version_created"
+        ),
+        IndexModel([("owner", ASCENDING), ("_created", DESCENDING)], name="owner_created"),
+    ],
+    "jobs": [
+        IndexModel(
+            [("status", ASCENDING), ("priority", DESCENDING), ("_created", ASCENDING)], name="status_priority_created"
+        ),
+        IndexModel([("owner", ASCENDING), ("_created", DESCENDING)], name="owner_created"),
+    ],
+}
+
+
+class NewerDatabase(Exception):
+    """The database was written by a newer Almanac than this one."""
+
+
+def prepare(db: Database[Document]) -> None:
+    """Make what is missing; a second call, or one at the same time in another process, changes nothing.
+
+    Raises NewerDatabase where the stored shape of documents is one that this program does not know.
+    """
+    stored = db["meta"].find_one({"_id": "shape"})
+    if stored is not None and stored["version"] > SHAPE_VERSION:
+        raise NewerDatabase(
+            f"the database {db.name!r} holds documents of shape {stored['version']}, this Almanac knows shapes up to "
+            f"{SHAPE_VERSION}: start the newer Almanac, or restore a backup made by this one"
+        )
+    _ensure_validator(db)
+    for name, wanted in INDEXES.items():
+        present = set(db[name].index_information())
+        missing = [index for index in wanted if index.document["name"] not in present]
+        if missing:
+            db[name].create_indexes(missing)
+    if stored is None:
+        db["meta"].update_one({"_id": "shape"}, {"$setOnInsert": {"version": SHAPE_VERSION}}, upsert=True)
+
+
+def _ensure_validator(db: Database[Document]) -> None:
+    found = next(iter(db.list_collections(filter={"name": "inputs"})), None)
+    if found is None:
+        try:
+            db.create_collection("inputs", validator=INPUTS_VALIDATOR)
+            return
+        except CollectionInvalid:
+            pass  # another process was first
+        except OperationFailure as error:
+            if error.code != NAMESPACE_EXISTS:
+                raise
+        found = next(iter(db.list_collections(filter={"name": "inputs"})))
+    if "validator" not in found.get("options", {}):
+        try:
+            db.command("collMod", "inputs", validator=INPUTS_VALIDATOR)
+        except OperationFailure as error:
+            if error.code != UNAUTHORIZED:
+                raise
+            log.warning(
+                "the collection inputs has no validator and this user may not add one: "
+                "run collMod once as an administrator"
+            )

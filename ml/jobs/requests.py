@@ -1,0 +1,97 @@
+"""What clients ask of jobs: a new one, another state or priority."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bson import ObjectId
+from pymongo.database import Database
+
+from ml.database.client import Document
+from ml.database.documents import etag_filter, new_etag, stamp_new
+from ml.database.filters import names_field
+from ml.errors import Changed, ModelNotAvailable, UnknownDocuments
+from ml.jobs import states
+from ml.registry import Registry
+
+PRIORITY = 5
+
+
+class Jobs:
+    """The collection `jobs`, as clients change it."""
+
+    def __init__(self, db: Database[Document], registry: Registry) -> None:
+        self._db = db
+        self._registry = registry
+
+    def prepare(self, job: dict[str, Any], owner: str | None, scope: Mapping[str, Any]) -> dict[str, Any]:
+        """Complete what a client asked for into the document to be stored, which is changed and returned.
+
+        The version is resolved now. A filter leaves out what predict stored unless it names `source`. Raises
+        UnknownModel, ModelNotAvailable or, for `inputs` outside `scope`, UnknownDocuments.
+        """
+        version = self._registry.find(job["model"], job.get("version"), job.get("alias"))
+        if version.state in ("failed", "retired"):
+            raise ModelNotAvailable(f"{version.name}:{version.number} is {version.state}")
+        if "inputs" in job:
+            self._check_visible(job["inputs"], scope)
+        job.setdefault("priority", PRIORITY)
+        job.setdefault("max_attempts", states.MAX_ATTEMPTS)
+        job.update(
+            version=version.number,
+            status="queued",
+            progress={"total": None, "done": 0, "failed": 0, "rows_per_second": None},
+            attempts=0,
+            fence=0,
+            phase="scan",
+            checkpoint=None,
+            # Nobody sees more later than now: what the owner may see is written down with the job.
+            scope=dict(scope),
+        )
+        return stamp_new(job, owner)
+
+    def update(self, before: Mapping[str, Any], changes: dict[str, Any]) -> Document:
+        """Do a client's PATCH on the job that it saw as `before`; the new document.
+
+        Progress does not change the entity tag, a change of status does. Raises WrongState or Changed.
+        """
+        pipeline: list[dict[str, Any]] = []
+        if "priority" in changes:
+            pipeline.append({"$set": {"priority": changes["priority"], "_etag": new_etag(), "_updated": "$$NOW"}})
+        wanted = changes.get("status")
+        if wanted is not None:
+            states.check_wish(before["status"], wanted)
+            pipeline += states.wish_update(before["status"], wanted)
+        if not pipeline:
+            return dict(before)
+        found = self._db["jobs"].find_one_and_update(
+            {"_id": before["_id"], "status": before["status"], **etag_filter(before["_etag"])},
+            pipeline,
+            return_document=True,
+        )
+        if found is None:
+            raise Changed("the job was changed by another")
+        return found
+
+    def _check_visible(self, ids: list[ObjectId], scope: Mapping[str, Any]) -> None:
+        found = {
+            document["_id"]
+            for document in self._db["inputs"].find({"$and": [{"_id": {"$in": ids}}, dict(scope)]}, {"_id": True})
+        }
+        missing = {f"inputs[{i}]": f"there is no input {id_}" for i, id_ in enumerate(ids) if id_ not in found}
+        if missing:
+            raise UnknownDocuments("inputs that do not exist", missing)
+
+
+def rows_filter(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The filter over `inputs` for all rows of a job."""
+    conditions: list[dict[str, Any]] = [dict(job.get("scope") or {})]
+    if job.get("inputs") is not None:
+        conditions.append({"_id": {"$in": list(job["inputs"])}})
+    else:
+        where = job.get("where") or {}
+        conditions.append(dict(where))
+        if not names_field(where, "source"):
+            conditions.append({"source": {"$ne": "predict"}})
+    return {"$and": [condition for condition in conditions if condition] or [{}]}

@@ -1,0 +1,86 @@
+"""Scores a chunk of a job's rows: what fits one executor call goes together, what fails is told row by row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from bson import ObjectId
+
+from ml.database.client import Document
+from ml.database.documents import identity, now, stamp_new
+from ml.errors import ExecutionFailed
+from ml.executors.base import Arrays
+from ml.registry import LiveModel
+from ml.results import failed, succeeded
+from ml.slots import Slot
+from ml.tensors import TensorIssues, row_of
+
+#: How long a chunk may wait for the executor and be computed.
+CHUNK_SECONDS = 600.0
+
+Rows = list[tuple[ObjectId, Arrays]]
+
+
+def score(live: LiveModel, chunk: Sequence[Document], job: Mapping[str, Any]) -> list[Document]:
+    """One document of `results` for each row: what the model gave, or why there is nothing."""
+    fields: dict[ObjectId, dict[str, Any]] = {}
+    groups: dict[Any, Rows] = {}
+    for row in chunk:
+        try:
+            arrays = row_of(row.get("data"), live.signature, "data")
+        except TensorIssues as error:
+            fields[row["_id"]] = failed("invalid_input", str(error))
+        else:
+            shapes = tuple(np.shape(array) for array in arrays.values())
+            groups.setdefault(shapes, []).append((row["_id"], arrays))
+    for rows in groups.values():
+        fields.update(_compute(live, rows))
+    at = now()
+    return [_document(live, row, fields[row["_id"]], job, at) for row in chunk]
+
+
+def _compute(live: LiveModel, rows: Rows) -> dict[ObjectId, dict[str, Any]]:
+    """The fields of rows of one shape. Where the model fails on all, halving finds the rows that are to blame."""
+    names = [spec.name for spec in live.signature.inputs]
+    slot = Slot(
+        inputs={name: np.stack([arrays[name] for _, arrays in rows]) for name in names},
+        rows=len(rows),
+        deadline=time.monotonic() + CHUNK_SECONDS,
+    )
+    live.batcher.submit(slot)
+    if not slot.wait():
+        raise TimeoutError(f"the model did not answer within {CHUNK_SECONDS:.0f} s")
+    if isinstance(slot.error, ExecutionFailed):
+        if len(rows) == 1:
+            return {rows[0][0]: {**failed("execution_failed", str(slot.error)), "timing": slot.timing}}
+        half = len(rows) // 2
+        return {**_compute(live, rows[:half]), **_compute(live, rows[half:])}
+    if slot.error is not None:
+        raise slot.error
+    assert slot.outputs is not None
+    timing = slot.timing
+    return {
+        id_: {**succeeded(slot.outputs, index, live.classes), "timing": timing} for index, (id_, _) in enumerate(rows)
+    }
+
+
+def _document(
+    live: LiveModel, row: Mapping[str, Any], fields: Mapping[str, Any], job: Mapping[str, Any], at: datetime
+) -> Document:
+    document: Document = {
+        # A row that is delivered again has the same _id, and cannot be written twice.
+        "_id": identity(job["_id"], row["_id"]),
+        **live.facts,
+        "input": row["_id"],
+        "job": job["_id"],
+        **fields,
+        "protocol": "job",
+    }
+    if row.get("meta"):
+        document["meta"] = row["meta"]
+    owner = row.get("owner")
+    return stamp_new(document, owner if isinstance(owner, str) else None, at)

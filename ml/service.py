@@ -1,0 +1,202 @@
+"""predict(), the one function that routes, dialects and the command line call; and the parts that it is made of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pymongo
+from bson import ObjectId
+from numpy.typing import NDArray
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+
+from ml.builder import Builder
+from ml.builder import BuildLimits as BuildLimits
+from ml.catalog import Catalog
+from ml.database.client import Document
+from ml.errors import (
+    DeadlineExceeded,
+    Invalid,
+    ModelNotAvailable,
+    StorageUnavailable,
+    UnknownDocuments,
+    listed,
+)
+from ml.jobs.requests import Jobs
+from ml.jobs.states import BY_CLIENT, ENDED
+from ml.registry import LiveModel, Registry
+from ml.results import label_and_score
+from ml.signature import Signature
+from ml.slots import Record, Slot
+from ml.store import Store
+from ml.tensors import TensorIssues, parse_instances, stack_stored
+
+Storing = Literal["all", "result", "none"]
+
+DEADLINE_MS = 30_000
+
+#: The states in which a job has ended, and those that a client may ask for.
+JOB_ENDED = ENDED
+JOB_WISHES = tuple(sorted({wish for wishes in BY_CLIENT.values() for wish in wishes}))
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One request: a model, and either rows as JSON gives them or the ids of stored inputs."""
+
+    model: str
+    version: int | None = None
+    alias: str | None = None
+    instances: Any = None
+    inputs: Sequence[ObjectId] | None = None
+    meta: list[dict[str, Any] | None] | None = None
+    store: Storing = "all"
+    timeout_ms: int = DEADLINE_MS
+    outputs: Sequence[str] | None = None
+    #: Who asks; stored documents are the asker's.
+    owner: str | None = None
+    #: What the asker may see of stored inputs, as a filter.
+    scope: Mapping[str, Any] = field(default_factory=dict)
+    request: str | None = None
+    protocol: str = "almanac"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a prediction gave: the outputs by name, first axis the rows in the order asked, and the records' ids."""
+
+    model: str
+    version: int
+    outputs: dict[str, NDArray[Any]]
+    inputs: list[ObjectId] | None
+    results: list[ObjectId] | None
+    labels: list[dict[str, Any]]
+    timing: dict[str, Any]
+
+
+class Service:
+    """Everything behind HTTP in one process. `start` makes it follow the database; `close` drains it."""
+
+    def __init__(self, db: Database[Document], cache: Path, limits: BuildLimits | None = None) -> None:
+        self.db = db
+        self.store = Store(db)
+        self.registry = Registry(db, cache / "artefacts", self.store.put)
+        self.catalog = Catalog(db)
+        self.jobs = Jobs(db, self.registry)
+        self._builder = Builder(db, cache / "builds", limits or BuildLimits())
+
+    def start(self, *, keep: bool = True) -> None:
+        """Follow the database, build what is to be built and, with `keep`, load what a replica keeps loaded."""
+        self.registry.start(keep=keep)
+        self._builder.start()
+
+    def close(self) -> None:
+        """Answer what is queued, commit it, unload."""
+        self._builder.close()
+        self.registry.close()
+        self.store.close()
+
+    def predict(self, asked: Prediction) -> Answer:
+        """Compute, store durably, answer. Raises what ml/errors.py lists, Invalid with an issue per row and input."""
+        began = time.monotonic()
+        live = self.registry.resolve(asked.model, asked.version, asked.alias)
+        wanted = _wanted(live.signature, asked.outputs)
+        arrays, owners = self._rows(live, asked)
+        rows = len(next(iter(arrays.values())))
+        if asked.meta is not None and len(asked.meta) != rows:
+            raise Invalid("the request does not fit", {"meta": f"expected {rows} objects, got {len(asked.meta)}"})
+        slot = Slot(
+            inputs=arrays,
+            rows=rows,
+            deadline=began + asked.timeout_ms / 1000,
+            record=_record(live, asked, rows, owners),
+        )
+        live.batcher.submit(slot)
+        if not slot.wait():
+            raise DeadlineExceeded(f"no answer within {asked.timeout_ms} ms; the rows may have been stored")
+        if slot.error is not None:
+            raise slot.error
+        assert slot.outputs is not None
+        record = slot.record
+        return Answer(
+            model=live.version.name,
+            version=live.version.number,
+            outputs={name: slot.outputs[name] for name in wanted},
+            inputs=record.inputs if record else (list(asked.inputs) if asked.inputs is not None else None),
+            results=record.results if record else None,
+            labels=[label_and_score(slot.outputs, row, live.classes) for row in range(rows)],
+            timing={**slot.timing, "total_ms": round((time.monotonic() - began) * 1000, 3)},
+        )
+
+    def ping(self, seconds: float) -> None:
+        """Ask the database for a sign of life. Raises PyMongoError where none comes in time."""
+        with pymongo.timeout(seconds):
+            self.db.command("ping")
+
+    def check(self, asked: Prediction) -> None:
+        """Raise Invalid where the rows do not fit the model; nothing is computed or stored."""
+        live = self.registry.resolve(asked.model, asked.version, asked.alias)
+        self._rows(live, asked)
+
+    def signature(self, name: str) -> Signature:
+        """The signature of a model's default version. Raises UnknownModel or ModelNotAvailable."""
+        version = self.registry.find(name)
+        if version.state != "available":
+            raise ModelNotAvailable(f"{version.name}:{version.number} is {version.state}")
+        return Signature.from_document(version.document)
+
+    def _rows(self, live: LiveModel, asked: Prediction) -> tuple[dict[str, NDArray[Any]], list[str | None] | None]:
+        try:
+            if asked.inputs is None:
+                return parse_instances(asked.instances, live.signature), None
+            documents = self._stored(asked.inputs, asked.scope)
+            arrays = stack_stored(documents, live.signature, [f"inputs[{i}]" for i in range(len(documents))])
+            return arrays, [document.get("owner") for document in documents]
+        except TensorIssues as error:
+            raise Invalid("the rows do not fit the model", error.issues) from None
+
+    def _stored(self, ids: Sequence[ObjectId], scope: Mapping[str, Any]) -> list[Document]:
+        try:
+            found = {
+                document["_id"]: document
+                for document in self.db["inputs"].find({"$and": [{"_id": {"$in": list(set(ids))}}, dict(scope)]})
+            }
+        except PyMongoError as error:
+            raise StorageUnavailable(f"the inputs cannot be read: {type(error).__name__}") from error
+        missing = {f"inputs[{i}]": f"there is no input {id_}" for i, id_ in enumerate(ids) if id_ not in found}
+        if missing:
+            raise UnknownDocuments("inputs that do not exist", missing)
+        return [found[id_] for id_ in ids]
+
+
+def _wanted(signature: Signature, outputs: Sequence[str] | None) -> list[str]:
+    names = [spec.name for spec in signature.outputs]
+    if outputs is None:
+        return names
+    unknown = [name for name in outputs if name not in names]
+    if unknown or not outputs:
+        came = listed(unknown) if unknown else "an empty list"
+        raise Invalid("the request does not fit", {"outputs": f"expected some of {listed(names)}, got {came}"})
+    return list(dict.fromkeys(outputs))
+
+
+def _record(live: LiveModel, asked: Prediction, rows: int, owners: list[str | None] | None) -> Record | None:
+    if asked.store == "none":
+        return None
+    fresh = asked.inputs is None and asked.store == "all"
+    return Record(
+        model=live.facts,
+        owner=asked.owner,
+        request=asked.request,
+        protocol=asked.protocol,
+        meta=asked.meta,
+        inputs=[ObjectId() for _ in range(rows)] if fresh else list(asked.inputs) if asked.inputs is not None else None,
+        results=[ObjectId() for _ in range(rows)],
+        store_inputs=fresh,
+        classes=live.classes,
+        owners=owners,
+    )

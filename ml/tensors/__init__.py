@@ -1,0 +1,21 @@
+"""Tensors between the forms they come and go in (JSON, BSON, .npy) and numpy, with dtype and shape checks."""
+
+from ml.tensors.issues import TensorIssues
+from ml.tensors.json_rows import infer_json, parse_instances
+from ml.tensors.npy import from_npy, to_npy
+from ml.tensors.stored import from_stored, is_packed, stored_shape, to_stored
+from ml.tensors.stored_rows import row_of, stack_stored
+
+__all__ = [
+    "TensorIssues",
+    "from_npy",
+    "from_stored",
+    "infer_json",
+    "is_packed",
+    "parse_instances",
+    "row_of",
+    "stack_stored",
+    "stored_shape",
+    "to_npy",
+    "to_stored",
+]

@@ -1,0 +1,46 @@
+"""Tensors as .npy files (numpy's own format, version 1 to 3), read without ever unpickling."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+from numpy.lib import format as npy
+
+from ml.tensors.issues import TensorIssues
+from ml.tensors.values import Array
+
+
+def from_npy(data: bytes, place: str = "file") -> Array:
+    """The array in a .npy file; strings become BYTES. Raises TensorIssues."""
+    stream = io.BytesIO(data)
+    try:
+        version = npy.read_magic(stream)
+        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
+        if read is None:
+            raise ValueError(f"version {version} of the format is not read here")
+        shape, _, dtype = read(stream)
+        if dtype.kind not in "biufSU" or dtype.itemsize == 0:
+            raise ValueError(f"dtype {dtype} is not read here")
+        # The header is believed only as far as the bytes that came with it.
+        if math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
+            raise ValueError(f"{len(data) - stream.tell()} bytes of data do not make {dtype}{list(shape)}")
+        stream.seek(0)
+        array = npy.read_array(stream, allow_pickle=False)
+    except Exception as error:  # noqa: BLE001  numpy parses the header with several classes of error
+        raise TensorIssues({place: f"not a .npy file that can be read: {error}"}) from None
+    if array.size == 0:
+        raise TensorIssues({place: f"expected one value or more, got shape {list(array.shape)}"})
+    if array.dtype.kind in "SU":
+        strings = np.empty(array.size, object)
+        strings[:] = [item.encode() if isinstance(item, str) else bytes(item) for item in array.reshape(-1).tolist()]
+        return strings.reshape(array.shape)
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
+
+
+def to_npy(array: Array) -> bytes:
+    """The array as a .npy file; BYTES as fixed-width strings, since an object array would have to be pickled."""
+    stream = io.BytesIO()
+    npy.write_array(stream, array.astype("S") if array.dtype == object else array, allow_pickle=False)
+    return stream.getvalue()

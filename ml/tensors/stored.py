@@ -1,0 +1,150 @@
+"""Tensors as documents hold them: nested arrays, or {dtype, shape, data} with the bytes in row-major order."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from bson.binary import VECTOR_SUBTYPE, Binary, BinaryVectorDtype
+
+from ml.signature import KSERVE_OF, TensorSpec, kserve_dtype, numpy_dtype
+from ml.tensors.issues import TensorIssues
+from ml.tensors.nesting import Ragged, flatten, infer_shape
+from ml.tensors.values import Array, ValueIssue, array_from_values, cast_array, describe
+
+#: Up to this many values a tensor is stored as nested arrays, which people can read; more are packed.
+MOST_AS_ARRAYS = 64
+
+PACKED = frozenset({"dtype", "shape", "data"})
+
+
+def to_stored(array: Array) -> Any:
+    """A tensor (one row, no batch axis) in the form in which it is stored."""
+    if array.size <= MOST_AS_ARRAYS:
+        return _text(array.tolist()) if array.dtype == object else array.tolist()
+    return {
+        "dtype": KSERVE_OF[array.dtype.name],
+        "shape": list(array.shape),
+        "data": Binary(_pack_bytes(array) if array.dtype == object else _little_endian(array).tobytes()),
+    }
+
+
+def is_packed(value: Any) -> bool:
+    """Whether a stored value is a packed tensor, rather than tensors by input name."""
+    return isinstance(value, Mapping) and value.keys() == PACKED
+
+
+def stored_shape(value: Any) -> tuple[str, list[int]] | None:
+    """The dtype and shape that a packed tensor gives for itself; None for nested arrays."""
+    return (str(value["dtype"]), list(value["shape"])) if is_packed(value) else None
+
+
+def from_stored(value: Any, spec: TensorSpec | None = None, place: str = "data") -> Array:
+    """The tensor that a stored value means; with `spec`, in its dtype and of a shape that fits it.
+
+    Raises TensorIssues, also for what other programs wrote wrongly.
+    """
+    try:
+        if is_packed(value):
+            array = _unpack(value)
+            if spec is not None and not spec.fits(array.shape):
+                raise ValueIssue(f"expected {spec}, got shape {list(array.shape)}")
+            return array if spec is None else cast_array(array, spec.dtype)
+        if isinstance(value, Mapping):
+            raise ValueIssue(f"expected an array or {{dtype, shape, data}}, got an object with {sorted(value)[:5]}")
+        flat, shape = flatten(value, infer_shape(value) if spec is None else spec.shape)
+        dtype = spec.dtype if spec is not None else _dtype_of(flat)
+        return array_from_values(flat, dtype, integral_floats=False).reshape(shape)
+    except Ragged as error:
+        raise TensorIssues({place: f"expected {spec}: {error}" if spec else f"ragged: {error}"}) from None
+    except ValueIssue as error:
+        raise TensorIssues({place: f"expected {spec}: {error}" if spec else str(error)}) from None
+
+
+def _dtype_of(flat: list[Any]) -> str:
+    kinds = set(map(type, flat))
+    if kinds == {bool}:
+        return "BOOL"
+    if kinds <= {str, bytes} and kinds:
+        return "BYTES"
+    return "INT64" if kinds == {int} else "FP64"
+
+
+def _unpack(value: Mapping[str, Any]) -> Array:
+    try:
+        dtype = kserve_dtype(value["dtype"])
+    except (TypeError, ValueError, KeyError):
+        raise ValueIssue(f"dtype {value['dtype']!r} is unknown") from None
+    shape = value["shape"]
+    if not isinstance(shape, list) or any(type(n) is not int or not 0 < n < 2**31 for n in shape):
+        raise ValueIssue(f"expected shape to be a list of positive whole numbers, got {shape!r}")
+    data, count = value["data"], math.prod(shape)
+    if isinstance(data, list):
+        return array_from_values(flatten(data, [count])[0], dtype, integral_floats=False).reshape(shape)
+    if not isinstance(data, bytes):
+        raise ValueIssue(f"expected data to be binary, got {describe(data)}")
+    if isinstance(data, Binary) and data.subtype == VECTOR_SUBTYPE:
+        return _from_vector(data, dtype, count).reshape(shape)
+    if dtype == "BYTES":
+        return _unpack_bytes(data, count).reshape(shape)
+    if len(data) != count * numpy_dtype(dtype).itemsize:
+        raise ValueIssue(f"expected {count * numpy_dtype(dtype).itemsize} bytes for {dtype}{shape}, got {len(data)}")
+    if dtype == "BOOL" and data.strip(b"\0\1"):
+        raise ValueIssue("expected every byte of a BOOL tensor to be 0 or 1")
+    return np.frombuffer(data, numpy_dtype(dtype)).reshape(shape)
+
+
+def _from_vector(data: Binary, dtype: str, count: int) -> Array:
+    """BSON's vector type (subtype 9) knows FLOAT32, INT8 and packed bits."""
+    try:
+        vector = data.as_vector()
+    except (ValueError, struct.error) as error:
+        raise ValueIssue(f"the BSON vector cannot be read: {error}") from None
+    wanted = {"FP32": BinaryVectorDtype.FLOAT32, "INT8": BinaryVectorDtype.INT8, "BOOL": BinaryVectorDtype.PACKED_BIT}
+    if wanted.get(dtype) != vector.dtype:
+        raise ValueIssue(f"a BSON vector of {vector.dtype.name} does not hold {dtype}")
+    if dtype == "BOOL":
+        bits = np.unpackbits(np.array(vector.data, "u1"))
+        values = bits[: len(bits) - vector.padding].astype(bool)
+    else:
+        values = np.asarray(vector.data, numpy_dtype(dtype))
+    if len(values) != count:
+        raise ValueIssue(f"expected {count} values, got {len(values)}")
+    return values
+
+
+def _pack_bytes(array: Array) -> bytes:
+    """BYTES elements as KServe packs them: each a little-endian uint32 length, then the bytes."""
+    return b"".join(struct.pack("<I", len(item)) + item for item in array.reshape(-1))
+
+
+def _unpack_bytes(data: bytes, count: int) -> Array:
+    array, at = np.empty(count, object), 0
+    for index in range(count):
+        if at + 4 > len(data):
+            raise ValueIssue(f"the data ends before element {index} of {count}")
+        (length,) = struct.unpack_from("<I", data, at)
+        if at + 4 + length > len(data):
+            raise ValueIssue(f"element {index} of {count} is longer than the data")
+        array[index] = data[at + 4 : at + 4 + length]
+        at += 4 + length
+    if at != len(data):
+        raise ValueIssue(f"{len(data) - at} bytes are left after element {count}")
+    return array
+
+
+def _little_endian(array: Array) -> Array:
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+
+
+def _text(value: Any) -> Any:
+    """Bytes as strings where they are UTF-8, so that people can read and query them."""
+    if isinstance(value, list):
+        return [_text(item) for item in value]
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return Binary(value)

@@ -1,0 +1,156 @@
+"""Almanac's settings, typed, from the environment, .env or /run/secrets; and the dict that Eve is started with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
+from pymongo.errors import InvalidURI
+from pymongo.uri_parser import parse_uri
+
+PREFIX = "ALMANAC_"
+ENV_FILE = Path(".env")
+SECRETS_DIR = Path("/run/secrets")
+
+#: Settings that the documentation names and this version does not have: to set one is an error, not a silent nothing.
+PLANNED = frozenset(
+    """WORKERS THREADS MAX_BATCH QUEUE_LIMIT DEADLINE_MS METRICS_PUBLIC LEASE_SECONDS WEBHOOK_PRIVATE_TARGETS AUTH
+    SECRET_KEY RATE_LIMIT RATE_LIMIT_STORAGE TRUSTED_HOSTS CORS_ORIGINS TLS_CERT TLS_KEY RETENTION_DAYS""".split()
+)
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class SettingsError(Exception):
+    """A setting is wrong; one line that names the setting, the value and what is allowed."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Each field is the environment variable ALMANAC_<FIELD>."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    #: A MongoDB replica set; unset: a private mongod on DATA_DIR.
+    mongo_uri: SecretStr | None = None
+    #: The private mongod listens on this loopback port too; unset: on a unix socket alone.
+    embedded_port: Port | None = None
+    data_dir: Path = Path("data")
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Port = 8000
+    #: Whether `serve` starts a worker process for jobs.
+    jobs: bool = True
+    #: Unset: made at the first start, in DATA_DIR/admin.key.
+    admin_key: SecretStr | None = None
+    max_body_mb: Annotated[int, Field(ge=1, le=2048)] = 64
+    max_model_mb: Annotated[int, Field(ge=1, le=1_000_000)] = 2048
+    build_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300
+    build_memory_mb: Annotated[int, Field(ge=256)] = 8192
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    #: Unset: console where standard error is a terminal, else json.
+    log_format: Literal["json", "console"] | None = None
+
+    @field_validator("admin_key")
+    @classmethod
+    def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and (len(key.get_secret_value()) < 16 or not key.get_secret_value().isprintable()):
+            raise ValueError("at least 16 printable characters")
+        return key
+
+    @field_validator("mongo_uri")
+    @classmethod
+    def _is_uri(cls, uri: SecretStr | None) -> SecretStr | None:
+        if uri is not None:
+            try:
+                parse_uri(uri.get_secret_value(), validate=True)
+            except (InvalidURI, ValueError) as error:
+                raise ValueError(f"a mongodb:// or mongodb+srv:// URI of a replica set ({error})") from None
+        return uri
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, the environment, .env, then secrets: files named ALMANAC_ADMIN_KEY or just ADMIN_KEY."""
+        if not SECRETS_DIR.is_dir():
+            return init_settings, env_settings, dotenv_settings
+        prefixed = SecretsSettingsSource(settings_cls, secrets_dir=SECRETS_DIR, env_prefix=PREFIX)
+        bare = SecretsSettingsSource(settings_cls, secrets_dir=SECRETS_DIR, env_prefix="")
+        return init_settings, env_settings, dotenv_settings, prefixed, bare
+
+
+def load_settings(**given: Any) -> Settings:
+    """The settings from every source; `given` (what the command line said) goes before all. Raises SettingsError."""
+    _refuse_unknown()
+    try:
+        settings = Settings(_env_file=ENV_FILE, **{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsError(_one_line(error, given)) from None
+    if settings.mongo_uri is not None and settings.admin_key is None:
+        raise SettingsError(
+            "ALMANAC_ADMIN_KEY is not set: with ALMANAC_MONGO_URI it must be given (at least 16 printable characters)"
+        )
+    return settings
+
+
+def _refuse_unknown() -> None:
+    known = {name.upper() for name in Settings.model_fields}
+    dotenv = dotenv_values(ENV_FILE) if ENV_FILE.is_file() else {}
+    for variable in sorted({*os.environ, *dotenv}):
+        name = variable.removeprefix(PREFIX)
+        if name == variable or name.upper() in known:
+            continue
+        if name.upper() in PLANNED:
+            raise SettingsError(f"{variable} is not built yet in this version: unset it")
+        raise SettingsError(f"{variable} is no setting; there are {', '.join(sorted(PREFIX + n for n in known))}")
+
+
+def _one_line(error: ValidationError, given: dict[str, Any]) -> str:
+    problem = error.errors(include_url=False, include_context=False)[0]
+    field = str(problem["loc"][0]) if problem["loc"] else ""
+    variable = PREFIX + field.upper()
+    secret = "SecretStr" in str(Settings.model_fields[field].annotation) if field in Settings.model_fields else False
+    value = given.get(field, os.environ.get(variable, os.environ.get(variable.lower())))
+    if value is None and ENV_FILE.is_file():
+        value = dotenv_values(ENV_FILE).get(variable)
+    shown = "(hidden)" if secret else repr(value)
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{variable} is {shown}: {message[:1].lower()}{message[1:]}"
+
+
+def eve_settings(settings: Settings, domain: dict[str, Any]) -> dict[str, Any]:
+    """What Eve is started with. Everything that Eve has on by default and Almanac does not want is named here."""
+    return {
+        "DOMAIN": domain,
+        "URL_PREFIX": "api",
+        "API_VERSION": "v1",
+        "RENDERERS": ["api.render.JSONRenderer"],
+        "STANDARD_ERRORS": [],  # api/errors.py makes every error
+        "HATEOAS": False,  # api/lists.py makes the two links that lists have
+        "BANDWIDTH_SAVER": False,
+        "MERGE_NESTED_DOCUMENTS": False,
+        "NORMALIZE_DOTTED_FIELDS": False,
+        "ALLOW_OVERRIDE_HTTP_METHOD": False,
+        "UPSERT_ON_PUT": False,
+        "RETURN_MEDIA_AS_BASE64_STRING": False,
+        "RESOURCE_METHODS": ["GET"],
+        "ITEM_METHODS": ["GET"],
+        "PAGINATION_DEFAULT": 25,
+        "PAGINATION_LIMIT": 1000,
+        "OPTIMIZE_PAGINATION_FOR_SPEED": False,
+        "MONGO_WRITE_CONCERN": {"w": "majority", "j": True},
+        "MAX_CONTENT_LENGTH": settings.max_body_mb * 2**20,
+        "MAX_MODEL_BYTES": settings.max_model_mb * 2**20,
+        "MAX_FORM_MEMORY_SIZE": 2**20,
+        "MAX_FORM_PARTS": 64,
+    }
