@@ -38,7 +38,9 @@ class KerasModel:
 
     @classmethod
     def load(cls, file: Path) -> KerasModel:
-        tensorflow()  # first, for the number of its threads: an executor in a server has the same
+        tf = tensorflow()  # before Keras, for the number of its threads: an executor in a server has the same
+        # Advice on performance, for people who write the code that runs here.
+        tf.get_logger().setLevel("ERROR")
         import keras
 
         try:

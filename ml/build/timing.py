@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import resource
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -16,27 +17,31 @@ from ml.executors.base import Executor
 SIZES = (1, 8, 32, 128)
 #: For one batch size. A call that takes longer is made twice all the same, the first to warm up.
 CELL_SECONDS, MOST_CALLS = 2.0, 50
-#: A batch size is left out that is expected to take longer than this for one call.
+#: A batch size is left out for which one call is expected to take longer than this.
 LONGEST_CALL_SECONDS = 10.0
 
 
 def executor_ms(executor: Executor, rows: Inputs, memory_mb: int) -> dict[str, float]:
     """Milliseconds a call for each batch size, made of `rows` over and over.
 
-    Stops before a batch size that would take too long, or take the process near `memory_mb`.
+    Batch size 1 is always there; a further one is left out, with all after it, that would by the one before it take
+    too long, or take the process near `memory_mb`.
     """
     cells: dict[str, float] = {}
-    size_before = 0
-    grown = 0.0
+    before, needed = 0, 0.0
     for size in SIZES:
-        times = size / size_before if size_before else 1.0
-        slow = size_before and cells[str(size_before)] * times > LONGEST_CALL_SECONDS * 1000
-        if slow or _peak_mb() + grown * times > 0.8 * memory_mb:
-            break
+        if before:
+            times = size / before
+            too_long = cells[str(before)] * times > LONGEST_CALL_SECONDS * 1000
+            if too_long or _memory_mb("VmRSS") + needed * times > 0.8 * memory_mb:
+                break
         batch = {name: np.resize(values, (size, *values.shape[1:])) for name, values in rows.items()}
-        before = _peak_mb()
+        # Sets the peak back to what is in use now (proc(5)), so that it tells what this batch takes.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+        idle = _memory_mb("VmRSS")
         cells[str(size)] = median_ms(functools.partial(executor.run, batch))
-        grown, size_before = _peak_mb() - before, size
+        before, needed = size, _memory_mb("VmHWM") - idle
     return cells
 
 
@@ -52,5 +57,7 @@ def median_ms(call: Callable[[], object]) -> float:
     return round(statistics.median(times) * 1000, 4)
 
 
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _memory_mb(what: str) -> float:
+    """This process's VmRSS (now) or VmHWM (at its peak)."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition(f"{what}:")[2].split(maxsplit=1)[0]) / 1024

@@ -1,0 +1,136 @@
+"""The registry: which version is meant, loading on demand, following the database, what is ready."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml.database.client import database_of
+from ml.errors import ModelNotAvailable, UnknownModel
+from ml.service import Prediction, Service
+
+
+@pytest.fixture
+def service(client: Any, tmp_path: Path) -> Iterator[Service]:
+    made = Service(database_of(client), tmp_path / "cache")
+    yield made
+    made.close()
+
+
+def until(condition: Callable[[], Any], seconds: float = 10) -> None:
+    """Wait for a condition; the test fails where it does not come true."""
+    end = time.monotonic() + seconds
+    ticks = threading.Event()
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come true"
+        ticks.wait(0.02)
+
+
+def test_stable_then_the_highest_available_version(service: Service, client: Any, stub: Callable[..., Any]) -> None:
+    stub(client, version=1)
+    stub(client, version=2)
+    stub(client, version=3, state="loading")
+    assert service.registry.find("sums").number == 2
+    database_of(client)["registry"].update_one({"_id": "sums"}, {"$set": {"aliases": {"stable": 1, "canary": 2}}})
+    service.registry.refresh()
+    assert service.registry.find("sums").number == 1
+    assert service.registry.find("sums", alias="canary").number == 2
+    assert service.registry.find("sums", version=3).state == "loading"
+
+
+def test_what_is_not_there_is_told_with_what_is(service: Service, client: Any, stub: Callable[..., Any]) -> None:
+    stub(client, aliases={"stable": 1})
+    stub(client, name="other")
+    with pytest.raises(UnknownModel, match="no model 'nope'; there are: other, sums"):
+        service.registry.find("nope")
+    with pytest.raises(UnknownModel, match="no version 7; there are: 1"):
+        service.registry.find("sums", version=7)
+    with pytest.raises(UnknownModel, match="no alias 'beta'; there are: stable"):
+        service.registry.find("sums", alias="beta")
+
+
+@pytest.mark.parametrize("state", ["loading", "failed", "retired"])
+def test_a_version_that_is_not_available_tells_its_state(
+    service: Service, client: Any, stub: Callable[..., Any], state: str
+) -> None:
+    stub(client, state=state)
+    with pytest.raises(ModelNotAvailable, match=f"sums:1 is {state}"):
+        service.registry.resolve("sums")
+
+
+def test_a_model_that_cannot_be_loaded_tells_why_and_others_go_on(
+    service: Service, client: Any, stub: Callable[..., Any]
+) -> None:
+    stub(client)
+    stub(client, name="odd")
+    database_of(client)["models"].update_one({"name": "odd"}, {"$set": {"executor": "odd"}, "$unset": {"x": ""}})
+    database_of(client)["models"].update_one({"name": "odd"}, [{"$set": {"artefacts.odd": "$artefacts.stub"}}])
+    with pytest.raises(ModelNotAvailable, match="there is no executor 'odd'"):
+        service.registry.resolve("odd")
+    service.start()
+    until(lambda: not service.registry.reasons_not_ready())
+    assert service.predict(Prediction(model="sums", instances=[[1, 2, 3]])).outputs["y"].tolist() == [[6, 7]]
+
+
+def test_ready_once_the_kept_versions_were_tried_and_a_later_upload_changes_nothing(
+    service: Service, client: Any, stub: Callable[..., Any]
+) -> None:
+    stub(client)
+    assert service.registry.reasons_not_ready() == ["the models collection was not read yet"]
+    service.start()
+    until(lambda: not service.registry.reasons_not_ready())
+    stub(client, version=2, state="loading")
+    stub(client, version=3, state="failed")
+    service.registry.refresh()
+    assert service.registry.reasons_not_ready() == []
+
+
+def test_a_change_made_elsewhere_is_followed(service: Service, client: Any, stub: Callable[..., Any]) -> None:
+    stub(client, version=1)
+    stub(client, version=2)
+    service.start()
+    until(lambda: service.registry.find("sums").number == 2)
+    models, registry = database_of(client)["models"], database_of(client)["registry"]
+    registry.update_one({"_id": "sums"}, {"$set": {"aliases": {"stable": 1}}})
+    until(lambda: service.registry.find("sums").number == 1)
+    registry.update_one({"_id": "sums"}, {"$set": {"aliases": {}}})
+    models.update_one({"version": 2}, {"$set": {"state": "retired"}})
+    until(lambda: service.registry.find("sums", version=2).state == "retired")
+    assert service.registry.find("sums").number == 1
+    with pytest.raises(ModelNotAvailable, match="sums:2 is retired"):
+        service.registry.resolve("sums", version=2)
+
+
+def test_many_threads_load_a_version_once(
+    service: Service, client: Any, stub: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub(client)
+    from ml.executors.stub import StubExecutor
+
+    loads: list[int] = []
+    real = StubExecutor.load.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: Any, *args: Any) -> Any:
+        loads.append(1)
+        return real(cls, *args)
+
+    monkeypatch.setattr(StubExecutor, "load", classmethod(counted))
+    barrier = threading.Barrier(8)
+    models: list[Any] = []
+
+    def resolve() -> None:
+        barrier.wait()
+        models.append(service.registry.resolve("sums"))
+
+    threads = [threading.Thread(target=resolve) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(loads) == 1
+    assert len({id(model) for model in models}) == 1
