@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     mongo_uri: SecretStr | None = None
     #: The private mongod listens on this loopback port too; unset: on a unix socket alone.
     embedded_port: Port | None = None
-    data_dir: Path = Path("data")
+    data_dir: Annotated[Path, Field(validate_default=True)] = Path("data")
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Port = 8000
     #: Whether `serve` starts a worker process for jobs.
@@ -61,6 +61,12 @@ class Settings(BaseSettings):
         if key is not None and (len(key.get_secret_value()) < 16 or not key.get_secret_value().isprintable()):
             raise ValueError("at least 16 printable characters")
         return key
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, directory: Path) -> Path:
+        # Other processes are given paths below it, and have working directories of their own.
+        return directory.expanduser().absolute()
 
     @field_validator("mongo_uri")
     @classmethod
@@ -136,7 +142,7 @@ def eve_settings(settings: Settings, domain: dict[str, Any]) -> dict[str, Any]:
         "API_VERSION": "v1",
         "RENDERERS": ["api.render.JSONRenderer"],
         "STANDARD_ERRORS": [],  # api/errors.py makes every error
-        "HATEOAS": False,  # api/lists.py makes the two links that lists have
+        "HATEOAS": False,  # api/endpoints.py makes the two links that lists have
         "BANDWIDTH_SAVER": False,
         "MERGE_NESTED_DOCUMENTS": False,
         "NORMALIZE_DOTTED_FIELDS": False,

@@ -26,6 +26,7 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
     config = eve_settings(settings, domain())
     config["MONGO_CLIENT"] = client
     app = Eve("api", settings=config, data=SharedMongo, validator=AlmanacValidator, media=None, static_folder=None)
+    app.url_map.merge_slashes = False  # // is no path here, rather than a redirect
     app.url_map.converters["ObjectId"] = BSONObjectIdConverter
     app.extensions["service"] = Service(
         database_of(client),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from bson import ObjectId
@@ -14,19 +14,21 @@ from pymongo.errors import PyMongoError
 from werkzeug.exceptions import HTTPException
 
 from api.auth.caller import current_caller
-from api.errors import answer_to
+from api.embed import embed
+from api.errors import ApiError, answer_to, from_service
 from api.present import present
 from api.query import Query
 from api.resources import RESOURCES
 from ml.database.casts import CastError, cast
 from ml.database.client import Document, database_of
-from ml.database.documents import derived_etag
+from ml.database.documents import derived_etag, is_etag
 from ml.database.transactions import transact
 from ml.errors import Changed, ServiceError
 from ml.service import Service
 
 #: No read may hold the server longer than this.
 MAX_TIME_MS = 15_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
@@ -58,26 +60,38 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
     def find(
         self, resource: str, req: Any, sub_resource_lookup: Mapping[str, Any] | None, perform_count: bool = True
     ) -> tuple[Iterator[Document], int | None]:
-        """What a list, or the embedding of one document in another, asks for."""
-        # Without a request it is an embedding: Eve asks for what a list refers to, by id.
-        query = Query(where=dict(sub_resource_lookup or {}), max_results=0) if req is None else g.query
+        """The page that a list asks for."""
+        query: Query = g.query
         spec = self._scoped(resource, query.where)
-        cursor = self.cursor(resource, query, spec)
-        total = None
-        if query.count:
-            total = self._collection(resource).count_documents(spec, maxTimeMS=MAX_TIME_MS)
-        if not query.max_results:
-            return (self._presented(resource, document, short=True) for document in cursor), total
-        documents = list(cursor.skip(query.skip).limit(query.max_results + 1))
+        total = self._collection(resource).count_documents(spec, maxTimeMS=MAX_TIME_MS) if query.count else None
+        cursor = self.cursor(resource, query).skip(query.skip).limit(query.max_results + 1)
+        documents = list(cursor)
         g.more = len(documents) > query.max_results
-        return iter([self._presented(resource, d, short=True) for d in documents[: query.max_results]]), total
+        return iter(self.presented(resource, documents[: query.max_results], query, short=True)), total
 
-    def cursor(self, resource: str, query: Query, spec: Mapping[str, Any] | None = None) -> Any:
+    def cursor(self, resource: str, query: Query) -> Any:
         """A cursor over everything that a query matches and the caller may see."""
-        cursor = self._collection(resource).find(
-            self._scoped(resource, query.where) if spec is None else spec, self._projection(resource, query.projection)
-        )
+        spec, projection = self._scoped(resource, query.where), self._projection(resource, query)
+        cursor = self._collection(resource).find(spec, projection)
         return cursor.sort(query.sort or [("_id", 1)]).max_time_ms(MAX_TIME_MS)
+
+    def presented(self, resource: str, documents: list[Document], query: Query, *, short: bool) -> list[Document]:
+        """Stored documents as the caller asked to see them; they are changed and returned."""
+        for document in documents:
+            if "_etag" not in _sound(document):
+                document["_etag"] = None if query.projection else derived_etag(document)
+            for path in query.hidden - {"_id", "_created", "_updated", "_etag"}:
+                _hide(document, path)
+            for name in ("_created", "_updated"):
+                document.setdefault(name, EPOCH)  # as Eve has it for what came without it
+            present(resource, document, short=short, whole=query.shown)
+
+        def read(other: str, ids: list[ObjectId]) -> list[Document]:
+            found = Query(where={"_id": {"$in": ids}})
+            return self.presented(other, list(self.cursor(other, found)), found, short=short)
+
+        embed(resource, documents, query.embedded, read)
+        return documents
 
     def find_one(
         self,
@@ -89,26 +103,35 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
         **lookup: Any,
     ) -> Document | None:
         """The one document at a URL, if it is the caller's to see."""
-        reading = request.method in ("GET", "HEAD")
-        projection = g.query.projection if reading and "query" in g else None
-        document: Document | None = self._collection(resource).find_one(
-            self._scoped(resource, _cast_lookup(resource, lookup)),
-            self._projection(resource, projection),
-            max_time_ms=MAX_TIME_MS,
-        )
+        reading = request.method in ("GET", "HEAD") and "query" in g
+        query: Query = g.query if reading else Query()
+        spec = self._scoped(resource, _cast_lookup(resource, lookup))
+        document = self._read(resource, spec, query)
         if document is None:
             return None
+        if "_etag" not in document:
+            # Of a part of a document no tag can be told.
+            whole = self._read(resource, spec, Query()) if query.projection else document
+            if whole is None:
+                return None
+            document["_etag"] = derived_etag(whole)
         if req is not None:
             self._match(resource, req, document)
-        return self._presented(resource, document, short=False) if reading else _sound(document)
+        return self.presented(resource, [document], query, short=False)[0] if reading else document
 
     def insert(self, resource: str, doc_or_docs: Any) -> list[ObjectId]:
         """Store validated documents, all or none."""
         documents: list[Document] = [doc_or_docs] if isinstance(doc_or_docs, dict) else doc_or_docs
         caller, collection = current_caller(), self._collection(resource)
-        for document in documents:
+        refused: dict[int, ApiError] = {}
+        for index, document in enumerate(documents):
             document["_id"] = ObjectId()
-            RESOURCES[resource].before_insert(self._service, document, caller)
+            try:
+                RESOURCES[resource].before_insert(self._service, document, caller)
+            except ServiceError as error:
+                refused[index] = from_service(error)
+        if refused:
+            raise _of_many(refused) if len(documents) > 1 else refused[0]
         if len(documents) == 1:
             collection.insert_one(documents[0])
         else:
@@ -130,6 +153,7 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
             raise self.OriginalChangedError
         updates.clear()
         updates.update(after)
+        g.after = after
 
     def remove(self, resource: str, lookup: Mapping[str, Any]) -> None:
         """Delete the document that was read, and no later one."""
@@ -165,6 +189,11 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
         service: Service = self.app.extensions["service"]
         return service
 
+    def _read(self, resource: str, spec: Mapping[str, Any], query: Query) -> Document | None:
+        projection = self._projection(resource, query)
+        found: Document | None = self._collection(resource).find_one(spec, projection, max_time_ms=MAX_TIME_MS)
+        return found if found is None else _sound(found)
+
     def _collection(self, resource: str) -> Any:
         return self.pymongo().db[RESOURCES[resource].name]
 
@@ -172,32 +201,31 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
         parts = [dict(part) for part in (spec, current_caller().scope(resource)) if part]
         return {"$and": parts} if len(parts) > 1 else parts[0] if parts else {}
 
-    def _projection(self, resource: str, wanted: Mapping[str, bool] | None) -> dict[str, bool]:
+    def _projection(self, resource: str, query: Query) -> dict[str, bool]:
         """The fields to read: those of the schema, or of them what the client asked for, with the stamps."""
         stamps = ["_id", "_created", "_updated", "_etag"]
-        known = [*RESOURCES[resource].schema, *stamps]
-        if not wanted:
-            return dict.fromkeys(known, True)
-        if any(wanted.values()):
-            return dict.fromkeys([*(name for name, shown in wanted.items() if shown), *stamps], True)
-        hidden = wanted.keys() - set(stamps)
-        return {name: True for name in known if name not in hidden}
-
-    def _presented(self, resource: str, document: Document, *, short: bool) -> Document:
-        asked = g.query.projection if "query" in g else None
-        whole = document.keys() >= {"_etag"} or asked is None
-        document.setdefault("_etag", derived_etag(document) if whole else None)
-        return present(resource, _sound(document), short=short and not asked)
+        asked = [name for name, shown in (query.projection or {}).items() if shown]
+        names = asked or [name for name in RESOURCES[resource].schema if name not in query.hidden]
+        return dict.fromkeys([*names, *stamps], True)
 
     def _match(self, resource: str, req: Any, document: Document) -> None:
         """Let Eve compare entity tags as HTTP has it: `*` matches always, a list matches where one of it does."""
-        document.setdefault("_etag", derived_etag(document))
         tags = [tag.strip() for tag in (req.if_match or "").split(",")]
         if tags == ["*"] or document["_etag"] in tags:
             req.if_match = document["_etag"]
-        if not RESOURCES[resource].conditional:
-            req.if_none_match = req.if_modified_since = None
+        if not RESOURCES[resource].conditional or ("query" in g and g.query.embedded):
+            req.if_none_match = None  # what is shown changes without the tag
+        if req.if_none_match is None or "_updated" not in document:
+            # A time alone says too little: it has no milliseconds, and other programs do not write it.
+            req.if_modified_since = None
         g.original = document
+
+
+def _of_many(refused: Mapping[int, ApiError]) -> ApiError:
+    """One answer to a list of documents of which these were refused."""
+    first = next(iter(refused.values()))
+    issues = {f"[{index}]": error.message for index, error in refused.items()}
+    return ApiError(first.code, f"nothing was stored: {first.message}", issues, first.headers)
 
 
 def _cast_lookup(resource: str, lookup: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,4 +244,17 @@ def _sound(document: Document) -> Document:
     for name in ("_created", "_updated"):
         if name in document and not isinstance(document[name], datetime):
             del document[name]
+    if "_etag" in document and not is_etag(document["_etag"]):
+        del document["_etag"]
     return document
+
+
+def _hide(value: Any, path: str) -> None:
+    """Take out what lies at a dotted path, in every element where there are lists on the way."""
+    name, _, rest = path.partition(".")
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, dict) and name in item:
+            if rest:
+                _hide(item[name], rest)
+            else:
+                del item[name]

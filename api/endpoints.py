@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 from eve import Eve
@@ -12,12 +13,13 @@ from eve.methods.patch import patch_internal
 from eve.methods.post import post_internal
 from eve.render import send_response
 from flask import Response, current_app, g, request, stream_with_context
-from werkzeug.exceptions import PreconditionFailed
+from werkzeug.exceptions import MethodNotAllowed, PreconditionFailed
 
+from api.data import SharedMongo
 from api.errors import ApiError
 from api.hooks import hook
 from api.present import present
-from api.query import parse_query
+from api.query import Query, parse_query
 from api.render import dumps
 from api.requests import json_body
 from api.resources import RESOURCES
@@ -25,9 +27,13 @@ from api.routes.input_files import input_from_form
 
 NDJSON = "application/x-ndjson"
 
+#: Parameters of pages, which a stream does not have.
+PAGES = ("page", "max_results", "count")
+#: Documents that a stream reads at once.
+CHUNK = 100
 #: Documents in one POST.
 MOST_IN_POST = 1000
-#: Tries of a PATCH with `If-Match: *` while others change the document.
+#: Tries of a write with `If-Match: *` while others change the document.
 MOST_TRIES = 10
 
 
@@ -36,6 +42,7 @@ def register(app: Eve) -> None:
     for name in RESOURCES:
         app.view_functions[f"{name}|resource"] = resource_view
         app.view_functions[f"{name}|item_lookup"] = item_view
+        app.view_functions[f"{name}|item_post_override"] = refuse_post
     app.view_functions["home"] = home_view
     hook(app, "on_fetched_resource", _finish_list)
 
@@ -67,7 +74,14 @@ def item_view(**lookup: Any) -> Any:
         _no_parameters()
     if request.method == "PATCH":
         return _change(name, lookup)
+    if request.method == "DELETE":
+        return _while_it_changes(lambda: item_endpoint(**lookup))
     return item_endpoint(**lookup)
+
+
+def refuse_post(**_: Any) -> NoReturn:
+    """Eve routes a POST to a document for clients that override the method, which is not allowed here."""
+    raise MethodNotAllowed([*RESOURCES[_resource_name()].item_methods, "HEAD", "OPTIONS"])
 
 
 def _create(name: str) -> Any:
@@ -85,10 +99,13 @@ def _create(name: str) -> Any:
             422, "too many documents", {"body": f"expected at most {MOST_IN_POST} documents, got {len(documents)}"}
         )
     _refuse_others(documents, many)
-    answer, _, _, status, headers = post_internal(name, documents)
+    answer, _, _, status, _ = post_internal(name, documents)
+    headers = []
     if status == 201:
         for document in answer.get("_items", [answer]):
             present(name, document, short=False)
+        if not many:
+            headers = [("Location", f"{request.path.rstrip('/')}/{answer['_id']}")]
     if many and "_items" not in answer:  # Eve unwraps a list of one
         error = answer.pop("_error", None)
         answer = {"_status": answer["_status"], "_items": [answer], **({"_error": error} if error else {})}
@@ -112,35 +129,44 @@ def _change(name: str, lookup: dict[str, Any]) -> Any:
         raise ApiError(
             422, "a change is an object of fields", {"body": f"expected an object, got {type(body).__name__}"}
         )
-    tries = MOST_TRIES if request.headers.get("If-Match") == "*" else 1
-    while True:
-        try:
-            answer, modified, etag, status = patch_internal(name, dict(body), concurrency_check=True, **lookup)
-            break
-        except PreconditionFailed:
-            tries -= 1
-            if not tries:
-                raise
+    answer, modified, etag, status = _while_it_changes(
+        lambda: patch_internal(name, dict(body), concurrency_check=True, **lookup)
+    )
     if status == 200:
+        # Eve lays the change over what was there before: fields that went with it are to be gone.
+        answer = {field: value for field, value in answer.items() if field in g.after or field[:1] == "_"}
         present(name, answer, short=False)
     elif "_error" not in answer:
         answer["_error"] = {"code": status, "message": "the change does not fit"}
     return send_response(name, (answer, modified, etag, status))
 
 
+def _while_it_changes(write: Callable[[], Any]) -> Any:
+    """A write, tried again where `If-Match: *` makes it right whatever others do to the document meanwhile."""
+    tries = MOST_TRIES if request.headers.get("If-Match", "").strip() == "*" else 1
+    while True:
+        try:
+            return write()
+        except PreconditionFailed:
+            tries -= 1
+            if not tries:
+                raise
+
+
 def _stream(name: str) -> Response:
     """Every match, a JSON document a line. An error that comes while it runs cuts the stream, never its status."""
-    resource = RESOURCES[name]
-    cursor = current_app.data.cursor(name, g.query)  # type: ignore[attr-defined]
-    documents: Iterator[Any] = iter(cursor)
-    first = next(documents, None)  # what is wrong with the query shows here, before the status is sent
+    query: Query = g.query
+    data: SharedMongo = current_app.data  # type: ignore[attr-defined]
+    _no_pages()
+    cursor = data.cursor(name, query)
+    first = list(islice(cursor, 1))  # what is wrong with the query shows here, before the status is sent
+    documents = chain(first, cursor)
 
     def lines() -> Iterator[bytes]:
         with cursor:
-            if first is not None:
-                yield dumps(present(resource.name, first, short=False)) + b"\n"
-            for document in documents:
-                yield dumps(present(resource.name, document, short=False)) + b"\n"
+            while chunk := list(islice(documents, CHUNK)):
+                for document in data.presented(name, chunk, query, short=False):
+                    yield dumps(document) + b"\n"
 
     return Response(stream_with_context(lines()), mimetype=NDJSON)
 
@@ -163,6 +189,12 @@ def _href(page: int) -> str:
     if page > 1:
         args["page"] = str(page)
     return request.path + ("?" + urlencode(args) if args else "")
+
+
+def _no_pages() -> None:
+    unused = {name: "has no meaning for a stream, which is every match" for name in PAGES if name in request.args}
+    if unused:
+        raise ApiError(400, "a stream has no pages: " + ", ".join(unused), unused)
 
 
 def _no_parameters() -> None:

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from bson.errors import BSONError
 from flask import Flask, Response, g, request
 from pymongo.errors import PyMongoError
 from werkzeug.exceptions import HTTPException
 
+from api.render import dumps
 from ml import errors as service
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class ApiError(Exception):
         body: dict[str, Any] = {"_status": "ERR", "_error": {"code": self.code, "message": self.message}}
         if self.issues:
             body["_issues"] = self.issues
-        return Response(orjson.dumps(body), self.code, self.headers, mimetype="application/json")
+        return Response(dumps(body), self.code, self.headers, mimetype="application/json")
 
 
 #: What the service refuses or fails at, as an HTTP status.
@@ -72,7 +72,8 @@ def from_service(error: service.ServiceError) -> ApiError:
 def from_database(error: PyMongoError) -> ApiError:
     """The answer where the database failed: 400 for what the request brought about, else 503."""
     if getattr(error, "code", None) in CLIENTS_FAULT:
-        return ApiError(400, "the query cannot be answered", {"where": str(getattr(error, "details", None) and error)})
+        details = getattr(error, "details", None) or {}
+        return ApiError(400, "the query cannot be answered", {"where": str(details.get("errmsg", "not understood"))})
     log.warning("the database failed: %s", error)
     return ApiError(503, f"the database is not available ({type(error).__name__})", headers={"Retry-After": "1"})
 

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import orjson
 from bson import Decimal128, ObjectId
+from bson.binary import UUID_SUBTYPE, Binary
 from flask import Flask, request
 from flask.json.provider import JSONProvider
 
 MIME = "application/json"
 
 _OPTIONS = (
-    orjson.OPT_SERIALIZE_NUMPY
+    orjson.OPT_APPEND_NEWLINE
+    | orjson.OPT_SERIALIZE_NUMPY
     | orjson.OPT_NON_STR_KEYS
     | orjson.OPT_PASSTHROUGH_DATETIME
     | orjson.OPT_PASSTHROUGH_SUBCLASS
@@ -22,7 +24,7 @@ _OPTIONS = (
 
 
 def dumps(value: Any, *, pretty: bool = False) -> bytes:
-    """A document, or anything made of what documents hold, as JSON."""
+    """A document, or anything made of what documents hold, as JSON that ends with a line feed."""
     return orjson.dumps(value, default=_default, option=_OPTIONS | (orjson.OPT_INDENT_2 if pretty else 0))
 
 
@@ -51,6 +53,8 @@ def _default(value: Any) -> Any:
     for plain in (dict, list, bool, int, str):  # subclasses, such as the driver's Int64
         if isinstance(value, plain):
             return plain(value)
+    if isinstance(value, Binary) and value.subtype == UUID_SUBTYPE and len(value) == 16:
+        return str(value.as_uuid())
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, Decimal128):

@@ -40,6 +40,10 @@ TYPE_NAMES = {
 }
 
 
+class Described(str):
+    """What a message says of a value that came."""
+
+
 class Messages(SingleErrorAsStringErrorHandler):  # type: ignore[misc]  # Eve is not typed
     """Cerberus' messages with what came beside what was expected."""
 
@@ -60,13 +64,25 @@ class Messages(SingleErrorAsStringErrorHandler):  # type: ignore[misc]  # Eve is
         0x63: "is set by the server",
     }
 
+    def add(self, error: Any) -> None:
+        """Take an error in. Cerberus copies it, so a value of any size or depth is described before."""
+        _describe(error)
+        super().add(error)
+
     def _format_message(self, field: str, error: Any) -> str:
         message: str = self.messages[error.code]
         constraint = error.constraint
         if error.code == TYPE:
             kinds = [constraint] if isinstance(constraint, str) else constraint
             constraint = " or ".join(TYPE_NAMES.get(kind, kind) for kind in kinds)
-        return message.format(*error.info, constraint=constraint, field=field, value=describe(error.value))
+        return message.format(*error.info, constraint=constraint, field=field, value=error.value)
+
+
+def _describe(error: Any) -> None:
+    if not isinstance(error.value, Described):
+        error.value = Described(describe(error.value))
+    for child in error.child_errors or ():
+        _describe(child)
 
 
 class AlmanacValidator(Validator):  # type: ignore[misc]  # Eve is not typed
@@ -80,6 +96,11 @@ class AlmanacValidator(Validator):  # type: ignore[misc]  # Eve is not typed
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.error_handler = Messages()
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """What is wrong, by field, or by the place in it: `tags[2]`."""
+        return _flat(super().errors)
 
     def _validate_data_relation(self, relation: Any, field: str, value: Any) -> None:
         """{'type': 'dict'}"""
@@ -117,6 +138,14 @@ class AlmanacValidator(Validator):  # type: ignore[misc]  # Eve is not typed
         except TensorIssues as error:
             # One place is the field itself; several are named below it.
             self._error(field, str(error).removeprefix(f"{field}: "))
+
+
+def _flat(errors: Mapping[Any, Any], base: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, error in errors.items():
+        place = f"{base}[{name}]" if isinstance(name, int) else f"{base}.{name}" if base else str(name)
+        flat.update(_flat(error, place) if isinstance(error, Mapping) else {place: error})
+    return flat
 
 
 def stored_data(value: Any, model: Any, place: str) -> Any:
@@ -171,8 +200,6 @@ def _signature(model: Any) -> Any:
 
 def free_form_problem(value: Any, depth: int = 0) -> str | None:
     """Why a free-form JSON value cannot be stored and queried, if it cannot."""
-    if depth == 0 and len(repr(value)) > MAX_META_BYTES:
-        return f"expected at most {MAX_META_BYTES} bytes"
     if depth > MAX_META_DEPTH:
         return f"expected at most {MAX_META_DEPTH} levels"
     if isinstance(value, dict):
@@ -183,7 +210,11 @@ def free_form_problem(value: Any, depth: int = 0) -> str | None:
             if problem:
                 return problem
     elif isinstance(value, list):
-        return next((problem for item in value if (problem := free_form_problem(item, depth + 1))), None)
+        for item in value:
+            problem = free_form_problem(item, depth + 1)
+            if problem:
+                return problem
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
         return f"expected numbers of at most 64 bits, got {value}"
-    return None
+    # Last, since no more than so many levels can be written out.
+    return f"expected at most {MAX_META_BYTES} bytes" if depth == 0 and len(repr(value)) > MAX_META_BYTES else None

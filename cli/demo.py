@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -152,7 +153,8 @@ def _print_curl(db: Database[Document], settings: Settings, url: str) -> None:
         return
     body = json.dumps({"instances": [[[int(value) for value in line] for line in row["data"]]]}, separators=(",", ":"))
     key_file = settings.data_dir / KEY_FILE
-    key = f"$(cat {key_file})" if key_file.is_file() else "$ALMANAC_ADMIN_KEY"
+    shown = key_file.relative_to(Path.cwd()) if key_file.is_relative_to(Path.cwd()) else key_file
+    key = f"$(cat {shlex.quote(str(shown))})" if key_file.is_file() else "$ALMANAC_ADMIN_KEY"
     click.echo(f"try it (a {row['meta']['class']}):")
     click.echo(
         f'curl -s {url}/api/v1/models/{digits.NAME}/predict -H "Authorization: Bearer {key}" '

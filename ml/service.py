@@ -39,7 +39,8 @@ Storing = Literal["all", "result", "none"]
 
 DEADLINE_MS = 30_000
 
-#: The states in which a job has ended, and those that a client may ask for.
+#: The states of a job, those in which it has ended, and those that a client may ask for.
+JOB_STATES = tuple(BY_CLIENT)
 JOB_ENDED = ENDED
 JOB_WISHES = tuple(sorted({wish for wishes in BY_CLIENT.values() for wish in wishes}))
 

@@ -113,9 +113,7 @@ def make_api(tmp_path: Path) -> Iterator[Callable[..., Api]]:
     services = []
 
     def make(client: Any, **settings: Any) -> Api:
-        app = create_app(
-            Settings(data_dir=tmp_path, admin_key=ADMIN_KEY, _env_file=None, **settings), client, Tokens()
-        )
+        app = create_app(Settings(data_dir=tmp_path, admin_key=ADMIN_KEY, _env_file=None, **settings), client, Tokens())
         services.append(app.extensions["service"])
         return Api(app.test_client())
 

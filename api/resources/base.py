@@ -44,11 +44,15 @@ class Resource:
     def eve(self) -> dict[str, Any]:
         """The entry of Eve's DOMAIN."""
         return {
-            "schema": self.schema,
+            "schema": {**self.schema, "_id": {"type": "objectid", "readonly": True}},
             "resource_methods": self.resource_methods,
             "item_methods": self.item_methods,
             "datasource": {"default_sort": [("_id", 1)]},
             "mongo_write_concern": {"w": "majority", "j": True},
+            # Tags are stamped, never a digest of the content; Eve would dump every tensor at each write.
+            "etag_ignore_fields": list(self.schema),
+            # api/embed.py does it with one query a page.
+            "embedding": False,
         }
 
     def fields(self) -> dict[str, str]:
@@ -84,9 +88,10 @@ def _flat(schema: Schema, base: str = "") -> dict[str, str]:
         path = f"{base}{name}"
         kinds = rules.get("type", "dict")
         kinds = [kinds] if isinstance(kinds, str) else kinds
+        inner = kinds
         if kinds == ["list"] and "type" in rules.get("schema", {}):
-            kinds = [rules["schema"]["type"]]
-        flat[path] = "|".join(FILTER_TYPES[kind] for kind in kinds)
+            inner = [rules["schema"]["type"]]
+        flat[path] = "|".join(FILTER_TYPES[kind] for kind in inner)
         if kinds == ["dict"] and "schema" in rules:
             flat.update(_flat(rules["schema"], f"{path}."))
     return flat

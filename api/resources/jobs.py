@@ -11,7 +11,7 @@ from api.resources.inputs import NAME_PATTERN
 from ml.database.client import Document
 from ml.database.documents import etag_filter
 from ml.errors import WrongState
-from ml.service import JOB_ENDED, JOB_WISHES, Service
+from ml.service import JOB_ENDED, JOB_STATES, JOB_WISHES, Service
 
 _READONLY = {"readonly": True}
 
@@ -61,10 +61,13 @@ class Jobs(Resource):
     def update(
         self, service: Service, before: Mapping[str, Any], changes: dict[str, Any], scope: Mapping[str, Any]
     ) -> Document | None:
+        if before.get("status") not in JOB_STATES:
+            raise WrongState("the job has no state: it was not made by Almanac, and can only be deleted")
         return service.jobs.update(before, changes)
 
     def remove(self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any]) -> bool:
-        if before["status"] not in JOB_ENDED:
-            raise WrongState(f"the job is {before['status']}; it can be deleted when it has ended: cancel it first")
-        seen = {"_id": before["_id"], "status": {"$in": list(JOB_ENDED)}, **etag_filter(before["_etag"])}
+        status = before.get("status")
+        if status in JOB_STATES and status not in JOB_ENDED:
+            raise WrongState(f"the job is {status}; it can be deleted when it has ended: cancel it first")
+        seen = {"_id": before["_id"], "status": status, **etag_filter(before["_etag"])}
         return service.db["jobs"].delete_one(seen).deleted_count == 1

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from api.auth.caller import current_caller
 from api.resources.base import Resource
 from ml.database.client import Document
+from ml.errors import NotAllowed
 from ml.service import Service
 
 _READONLY = {"readonly": True}
@@ -48,9 +50,19 @@ class Models(Resource):
     def update(
         self, service: Service, before: Mapping[str, Any], changes: dict[str, Any], scope: Mapping[str, Any]
     ) -> Document | None:
+        _check_owner(service, before["name"])
         service.catalog.update(before, changes)
         return service.db["models"].find_one({"_id": before["_id"]})
 
     def remove(self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any]) -> bool:
+        _check_owner(service, before["name"])
         service.catalog.retire(before)
         return True
+
+
+def _check_owner(service: Service, name: str) -> None:
+    """Raise NotAllowed unless the name is the caller's, or the caller is an admin."""
+    caller = current_caller()
+    entry = service.db["registry"].find_one({"_id": name}, {"owner": True}) or {}
+    if not caller.is_admin and entry.get("owner") != caller.owner:
+        raise NotAllowed(f"the name {name!r} belongs to another owner")

@@ -34,6 +34,9 @@ def input_from_form(form: Request) -> Document:
         issues["file"] = f"expected one file, got {len(form.files.getlist('file'))}"
     document: Document = {}
     for name in FORM_FIELDS & form.form.keys():
+        if len(form.form.getlist(name)) > 1:
+            issues[name] = f"expected one value, got {len(form.form.getlist(name))}"
+            continue
         try:
             document[name] = form.form[name] if name == "model" else orjson.loads(form.form[name])
         except orjson.JSONDecodeError as error:
@@ -48,7 +51,9 @@ def input_from_form(form: Request) -> Document:
 
 
 def decode(data: bytes) -> np.ndarray[Any, Any]:
-    """The array in a .npy file, or the pixels of a PNG or JPEG: UINT8 of shape (rows, columns) or (.., channels)."""
+    """The array in a .npy file, or the pixels of a PNG or JPEG: shape (rows, columns) or (.., channels), UINT8 or,
+    from a PNG of 16-bit greys, UINT16.
+    """
     try:
         if data.startswith(b"\x93NUMPY"):
             return from_npy(data)
@@ -64,6 +69,8 @@ def _pixels(data: bytes) -> np.ndarray[Any, Any]:
                 raise TensorIssues({"file": f"expected at most {MAX_PIXELS} pixels, got {image.width}x{image.height}"})
             if image.mode in ("L", "RGB", "RGBA"):
                 return np.asarray(image)
+            if image.mode.startswith("I;16"):
+                return np.asarray(image).astype("<u2")
             return np.asarray(image.convert("L" if image.mode in ("1", "LA") else "RGB"))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         if isinstance(error, TensorIssues):
@@ -78,6 +85,9 @@ def _base64(data: bytes) -> str:
 @blueprint.get("/inputs/<ObjectId:input_id>/data")
 def data(input_id: ObjectId) -> Response:
     """A stored input as .npy; `?input=name` says which tensor where there are several."""
+    unknown = request.args.keys() - {"input"}
+    if unknown:
+        raise ApiError(400, "the query is not understood", dict.fromkeys(unknown, "no such parameter; there is input"))
     service: Service = current_app.extensions["service"]
     scope = current_caller().scope("inputs")
     document = service.db["inputs"].find_one({"$and": [{"_id": input_id}, scope]}, {"data": True})

@@ -57,6 +57,9 @@ def _fields() -> dict[str, Any]:
     for name in FILES:
         if len(request.files.getlist(name)) > 1:
             issues[name] = "expected one file, got several"
+    for name in ("name", "description"):
+        if len(request.form.getlist(name)) > 1:
+            issues[name] = "expected one value, got several"
     if "file" not in request.files:
         issues.setdefault("file", "expected a .keras file, got nothing")
     fields: dict[str, Any] = {"name": request.form.get("name", "")}

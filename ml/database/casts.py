@@ -21,7 +21,7 @@ def cast(value: Any, kind: str) -> Any:
     """A JSON value as the field's type stores it; null stands for itself everywhere. Raises CastError."""
     if value is None:
         return None
-    if isinstance(value, list) and kind != "any":
+    if isinstance(value, list) and kind != "any" and not any(isinstance(item, list) for item in value):
         return [cast(item, kind) for item in value]
     for one in kind.split("|"):
         try:
@@ -30,7 +30,7 @@ def cast(value: Any, kind: str) -> Any:
             continue
     if kind == "any":
         raise CastError("expected a value without operators, zero characters or numbers beyond 64 bits")
-    raise CastError(f"expected {kind.replace('|', ' or ')}, got {kind_of(value)} {_shown(value)}")
+    raise CastError(f"expected {kind.replace('|', ' or ')}, got {kind_of(value)}{_shown(value)}")
 
 
 def parse_time(text: str) -> datetime:
@@ -114,5 +114,8 @@ def kind_of(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
+    """The value itself, where it is one that fits into a message."""
+    if isinstance(value, (dict, list)):
+        return ""
     text = orjson.dumps(value, default=str).decode()
-    return text if len(text) <= 60 else text[:57] + "..."
+    return " " + (text if len(text) <= 60 else text[:57] + "...")

@@ -26,7 +26,11 @@ def connect(uri: str, *, timeout_ms: int = 20_000, server_selection_ms: int = 5_
         uri,
         appname="almanac",
         tz_aware=True,
-        uuidRepresentation="standard",
+        # What other programs stored is read whatever it is: a UUID that is none, a date beyond year 9999, a string
+        # that is not UTF-8.
+        uuidRepresentation="unspecified",
+        datetime_conversion="DATETIME_AUTO",
+        unicode_decode_error_handler="replace",
         timeoutMS=timeout_ms,
         serverSelectionTimeoutMS=server_selection_ms,
         connect=False,

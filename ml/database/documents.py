@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,9 @@ from bson import ObjectId
 
 #: An entity tag that no one stored: computed from a document that another client wrote without one.
 DERIVED = "derived-"
+#: What a stored entity tag looks like; another program's that does not is as good as none. Python and MongoDB both
+#: read this pattern, hence the last group for the very end.
+TAG = r"^[!#-+\--~]{1,100}(?![\s\S])"
 
 
 def now() -> datetime:
@@ -47,9 +51,17 @@ def derived_etag(document: Mapping[str, Any]) -> str:
     return DERIVED + hashlib.sha1(bson.encode(document), usedforsecurity=False).hexdigest()[:24]
 
 
+def is_etag(value: Any) -> bool:
+    """Whether a stored value is an entity tag that can be given to a client."""
+    return isinstance(value, str) and re.match(TAG, value) is not None
+
+
 def etag_filter(etag: str) -> dict[str, Any]:
     """What a stored document must match to be the one that had this entity tag."""
-    return {"_etag": {"$exists": False}} if etag.startswith(DERIVED) else {"_etag": etag}
+    if not etag.startswith(DERIVED):
+        return {"_etag": etag}
+    # Another client may have stored the tag that it was given, too.
+    return {"$or": [{"_etag": etag}, {"_etag": {"$not": {"$regex": TAG}}}]}
 
 
 def identity(*parts: str | bytes | ObjectId) -> ObjectId:

@@ -15,6 +15,8 @@ LOGICAL = frozenset({"$and", "$or", "$nor"})
 OPERATORS = COMPARE | MEMBERS | LOGICAL | {"$exists", "$not", "$elemMatch", "$size", "$regex"}
 
 MAX_REGEX = 100
+#: Names in a path; MongoDB itself takes 200.
+MAX_PATH = 50
 
 T = TypeVar("T")
 
@@ -73,7 +75,7 @@ def _conditions(value: Mapping[str, Any], fields: Fields, at: str, depth: int, b
         if key.startswith("$"):
             raise FilterError(here, f"the operator is not one of {', '.join(sorted(OPERATORS))}")
         kind = field_type(f"{base}.{key}" if base else key, fields)
-        if kind is None or not key or "\0" in key:
+        if kind is None:
             raise FilterError(here, f"no such field; there are {', '.join(sorted(fields))}")
         result[key] = _condition(condition, kind, fields, here, depth + 1, f"{base}.{key}" if base else key)
     return result
@@ -124,6 +126,9 @@ def field_type(path: str, fields: Fields) -> str | None:
     """The type of a field, or of what lies below a free-form one; None where the resource has no such field."""
     if path in fields:
         return fields[path]
+    parts = path.split(".")
+    if len(parts) > MAX_PATH or any(not part or part.startswith("$") or "\0" in part for part in parts):
+        return None
     head = path
     while "." in head:
         head = head.rpartition(".")[0]

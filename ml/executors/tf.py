@@ -16,11 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.executors.base import Arrays, Executor, ExecutorError
-from ml.signature import Signature
+from ml.signature import Signature, TensorSpec
 
 #: The one function of an artefact. Its arguments and results go by number, in the signature's order: TensorFlow
 #: rewrites or refuses names that are no Python identifiers.
 FUNCTION = "serve"
+
+#: Sizes of free dimensions to warm with, in turn: a convolution over a free axis refuses one that is shorter than its
+#: kernel. The build proves a model on the first of the same ones that Keras takes (ml/build/rows.py).
+WARM_SIZES = (1, 7, 32, 128, 224)
 
 _importing = threading.Lock()
 
@@ -79,6 +83,16 @@ class TfExecutor(Executor):
             outputs[spec.name] = values
         return outputs
 
+    def warm(self) -> None:
+        for size in WARM_SIZES:
+            try:
+                self.run({spec.name: _zeros(spec, size) for spec in self._signature.inputs})
+            except Exception:
+                if size == WARM_SIZES[-1] or all(None not in spec.shape for spec in self._signature.inputs):
+                    raise
+            else:
+                return
+
     def close(self) -> None:
         self._function = self._loaded = None
         # The graph and its functions refer to each other.
@@ -87,6 +101,11 @@ class TfExecutor(Executor):
     @property
     def signature(self) -> Signature:
         return self._signature
+
+
+def _zeros(spec: TensorSpec, size: int) -> NDArray[Any]:
+    shape = (1, *(size if n is None else n for n in spec.shape))
+    return np.full(shape, b"", object) if spec.dtype == "BYTES" else np.zeros(shape, spec.numpy_dtype)
 
 
 def tensorflow() -> Any:
@@ -114,8 +133,11 @@ def tensorflow() -> Any:
 
 @contextlib.contextmanager
 def _without_keras() -> Iterator[None]:
-    """Hide Keras: `import tensorflow` imports it for its registrations, 1 s and 80 MB, and does as well where it is
-    not installed (the end of tensorflow/__init__.py)."""
+    """Hide Keras from an `import tensorflow`, which imports it for its registrations and does as well without.
+
+    See the end of tensorflow/__init__.py. It is 1 s of 3 and 80 MB of 610. An import of Keras on another thread at
+    that moment would fail; nothing that loads executors imports it at all.
+    """
     if "keras" in sys.modules:
         yield
         return

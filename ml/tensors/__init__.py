@@ -3,7 +3,7 @@
 from ml.tensors.issues import TensorIssues
 from ml.tensors.json_rows import infer_json, parse_instances
 from ml.tensors.npy import from_npy, to_npy
-from ml.tensors.stored import from_stored, is_packed, stored_shape, to_stored
+from ml.tensors.stored import from_stored, is_packed, outline, to_stored
 from ml.tensors.stored_rows import row_of, stack_stored
 
 __all__ = [
@@ -12,10 +12,10 @@ __all__ = [
     "from_stored",
     "infer_json",
     "is_packed",
+    "outline",
     "parse_instances",
     "row_of",
     "stack_stored",
-    "stored_shape",
     "to_npy",
     "to_stored",
 ]

@@ -1,4 +1,4 @@
-"""Tensors as .npy files (numpy's own format, version 1 to 3), read without ever unpickling."""
+"""Tensors as .npy files (numpy's own format, versions 1 and 2), read without ever unpickling."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ import math
 import numpy as np
 from numpy.lib import format as npy
 
+from ml.signature import NUMPY_OF
 from ml.tensors.issues import TensorIssues
+from ml.tensors.stored import MOST_AXES
 from ml.tensors.values import Array
+
+NUMBERS = frozenset(NUMPY_OF.values()) - {"object"}
 
 
 def from_npy(data: bytes, place: str = "file") -> Array:
@@ -21,22 +25,31 @@ def from_npy(data: bytes, place: str = "file") -> Array:
         if read is None:
             raise ValueError(f"version {version} of the format is not read here")
         shape, _, dtype = read(stream)
-        if dtype.kind not in "biufSU" or dtype.itemsize == 0:
+        if dtype.name not in NUMBERS and (dtype.kind not in "SU" or dtype.itemsize == 0):
             raise ValueError(f"dtype {dtype} is not read here")
+        if len(shape) > MOST_AXES:
+            raise ValueError(f"expected at most {MOST_AXES} axes, got {len(shape)}")
         # The header is believed only as far as the bytes that came with it.
         if math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
             raise ValueError(f"{len(data) - stream.tell()} bytes of data do not make {dtype}{list(shape)}")
         stream.seek(0)
         array = npy.read_array(stream, allow_pickle=False)
+        if dtype.kind in "SU":
+            array = _bytes_of(array)
     except Exception as error:  # noqa: BLE001  numpy parses the header with several classes of error
         raise TensorIssues({place: f"not a .npy file that can be read: {error}"}) from None
     if array.size == 0:
         raise TensorIssues({place: f"expected one value or more, got shape {list(array.shape)}"})
-    if array.dtype.kind in "SU":
-        strings = np.empty(array.size, object)
-        strings[:] = [item.encode() if isinstance(item, str) else bytes(item) for item in array.reshape(-1).tolist()]
-        return strings.reshape(array.shape)
+    if array.dtype == object:
+        return array
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
+
+
+def _bytes_of(array: Array) -> Array:
+    """Fixed-width strings as BYTES. Raises ValueError for code points that are none."""
+    strings = np.empty(array.size, object)
+    strings[:] = [item.encode() if isinstance(item, str) else bytes(item) for item in array.reshape(-1).tolist()]
+    return strings.reshape(array.shape)
 
 
 def to_npy(array: Array) -> bytes:

@@ -13,17 +13,20 @@ from bson.binary import VECTOR_SUBTYPE, Binary, BinaryVectorDtype
 from ml.signature import KSERVE_OF, TensorSpec, kserve_dtype, numpy_dtype
 from ml.tensors.issues import TensorIssues
 from ml.tensors.nesting import Ragged, flatten, infer_shape
-from ml.tensors.values import Array, ValueIssue, array_from_values, cast_array, describe
+from ml.tensors.values import Array, ValueIssue, array_from_values, cast_array, describe, plain
 
 #: Up to this many values a tensor is stored as nested arrays, which people can read; more are packed.
 MOST_AS_ARRAYS = 64
+
+#: Axes that a tensor may have; numpy itself takes 64.
+MOST_AXES = 32
 
 PACKED = frozenset({"dtype", "shape", "data"})
 
 
 def to_stored(array: Array) -> Any:
     """A tensor (one row, no batch axis) in the form in which it is stored."""
-    if array.size <= MOST_AS_ARRAYS:
+    if array.size <= MOST_AS_ARRAYS and not _beyond_bson(array):
         return _text(array.tolist()) if array.dtype == object else array.tolist()
     return {
         "dtype": KSERVE_OF[array.dtype.name],
@@ -37,9 +40,21 @@ def is_packed(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys() == PACKED
 
 
-def stored_shape(value: Any) -> tuple[str, list[int]] | None:
-    """The dtype and shape that a packed tensor gives for itself; None for nested arrays."""
-    return (str(value["dtype"]), list(value["shape"])) if is_packed(value) else None
+def _beyond_bson(array: Array) -> bool:
+    """Whether a number is in it that BSON's integers, of 64 bits with a sign, do not hold."""
+    return bool(array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max)
+
+
+def outline(value: Any, more_than: int) -> dict[str, Any] | None:
+    """{dtype, shape} of a stored tensor of more than so many values; None for a smaller one. Raises TensorIssues."""
+    try:
+        shape = _shape(value["shape"]) if is_packed(value) else infer_shape(value)
+        if math.prod(shape) <= more_than:
+            return None
+        dtype = _dtype(value["dtype"]) if is_packed(value) else _dtype_of(flatten(value, shape)[0])
+        return {"dtype": dtype, "shape": list(shape)}
+    except (Ragged, ValueIssue) as error:
+        raise TensorIssues({"data": str(error)}) from None
 
 
 def from_stored(value: Any, spec: TensorSpec | None = None, place: str = "data") -> Array:
@@ -65,7 +80,7 @@ def from_stored(value: Any, spec: TensorSpec | None = None, place: str = "data")
 
 
 def _dtype_of(flat: list[Any]) -> str:
-    kinds = set(map(type, flat))
+    kinds = {plain(kind) for kind in set(map(type, flat))}
     if kinds == {bool}:
         return "BOOL"
     if kinds <= {str, bytes} and kinds:
@@ -74,13 +89,7 @@ def _dtype_of(flat: list[Any]) -> str:
 
 
 def _unpack(value: Mapping[str, Any]) -> Array:
-    try:
-        dtype = kserve_dtype(value["dtype"])
-    except (TypeError, ValueError, KeyError):
-        raise ValueIssue(f"dtype {value['dtype']!r} is unknown") from None
-    shape = value["shape"]
-    if not isinstance(shape, list) or any(type(n) is not int or not 0 < n < 2**31 for n in shape):
-        raise ValueIssue(f"expected shape to be a list of positive whole numbers, got {shape!r}")
+    dtype, shape = _dtype(value["dtype"]), _shape(value["shape"])
     data, count = value["data"], math.prod(shape)
     if isinstance(data, list):
         return array_from_values(flatten(data, [count])[0], dtype, integral_floats=False).reshape(shape)
@@ -95,6 +104,26 @@ def _unpack(value: Mapping[str, Any]) -> Array:
     if dtype == "BOOL" and data.strip(b"\0\1"):
         raise ValueIssue("expected every byte of a BOOL tensor to be 0 or 1")
     return np.frombuffer(data, numpy_dtype(dtype)).reshape(shape)
+
+
+def _dtype(value: Any) -> str:
+    try:
+        return kserve_dtype(value)
+    except (TypeError, ValueError):
+        raise ValueIssue(f"expected a dtype such as FP32 or BYTES, got {describe(value)}") from None
+
+
+def _shape(value: Any) -> list[int]:
+    if not isinstance(value, list) or not all(plain(type(n)) is int and 0 < n < 2**31 for n in value):
+        raise ValueIssue(f"expected shape to be a list of positive whole numbers, got {_brief(value)}")
+    if len(value) > MOST_AXES:
+        raise ValueIssue(f"expected at most {MOST_AXES} axes, got {len(value)}")
+    return [int(n) for n in value]
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _from_vector(data: Binary, dtype: str, count: int) -> Array:
@@ -122,6 +151,8 @@ def _pack_bytes(array: Array) -> bytes:
 
 
 def _unpack_bytes(data: bytes, count: int) -> Array:
+    if len(data) < 4 * count:  # before anything is allocated for them
+        raise ValueIssue(f"expected {count} elements, each of 4 bytes or more, got {len(data)} bytes")
     array, at = np.empty(count, object), 0
     for index in range(count):
         if at + 4 > len(data):

@@ -27,7 +27,7 @@ def array_from_values(values: list[Any], dtype: str, *, integral_floats: bool) -
     only to BOOL, strings (and bytes) only to BYTES. Raises ValueIssue.
     """
     target = TensorSpec("", dtype, ()).numpy_dtype
-    kinds = {_plain(kind) for kind in set(map(type, values))}
+    kinds = {plain(kind) for kind in set(map(type, values))}
     if dtype == "BYTES":
         _only(values, kinds, {str, bytes}, "a string")
         array = np.empty(len(values), object)
@@ -91,11 +91,11 @@ def narrow(array: Array, dtype: str) -> Array:
 def _only(values: list[Any], kinds: set[type], allowed: set[type], expected: str) -> None:
     if kinds <= allowed:
         return
-    index = next(i for i, value in enumerate(values) if _plain(type(value)) not in allowed)
+    index = next(i for i, value in enumerate(values) if plain(type(value)) not in allowed)
     raise ValueIssue(f"expected {expected}, got {describe(values[index])}", index)
 
 
-def _plain(kind: type) -> type:
+def plain(kind: type) -> type:
     """int for the driver's Int64, bytes for its Binary; booleans stay booleans."""
     return next((plain for plain in (bool, int, bytes) if issubclass(kind, plain)), kind)
 

@@ -29,7 +29,7 @@ def free_port() -> int:
 
 
 def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Wait for a condition and give what it gave; the test fails, saying what was waited for, where it does not come."""
+    """Wait for a condition and give what it gave; where it does not come, the test fails and says `what`."""
     end = time.monotonic() + seconds
     ticks = threading.Event()
     while True:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from numpy.typing import NDArray
 
-from ml.build import BuildError
+from ml.build import BuildError, timing
 from ml.build.proof import Comparison, Proof
 from ml.build.rows import Inputs, RowMaker
 from ml.executors.base import Arrays, Executor
@@ -98,6 +99,16 @@ def test_other_answers_are_found_out(wrong: str) -> None:
     assert result.reason is not None
     assert "'y'" in result.reason
     assert np.isfinite(result.worst)
+
+
+def test_what_is_no_number_is_a_difference() -> None:
+    one = signature(TensorSpec("x", "FP32", (1,)), shape=(1,))
+    result = compared(
+        lambda inputs: {"y": np.where(inputs["x"] == 0, np.float32("nan"), inputs["x"])},
+        lambda inputs: {"y": inputs["x"]},
+        one,
+    )
+    assert result.reason == "differs from Keras by nan in output 'y' (1e-05 is allowed), on edge rows (zeros)"
 
 
 def test_an_executor_that_fails_where_keras_does_not_is_found_out() -> None:
@@ -324,3 +335,22 @@ def test_a_sample_is_for_one_input(tmp_path: Path) -> None:
     two = signature(TensorSpec("a", "FP32", (3,)), TensorSpec("b", "FP32", (3,)))
     with pytest.raises(BuildError, match="for models with one input; this one has 2"):
         compared(scaled, scaled, two, sample=write(tmp_path, np.zeros((1, 3))))
+
+
+def test_every_batch_size_is_timed_that_time_and_memory_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def takes_4_mb_a_row(inputs: Inputs) -> Outputs:
+        sizes.append(len(inputs["x"]))
+        return {"y": np.ones((len(inputs["x"]), 2**20), "f4")}
+
+    monkeypatch.setattr(timing, "MOST_CALLS", 2)
+    executor = Played(NUMBERS, takes_4_mb_a_row)
+    rows = {"x": np.zeros((3, 3), "f4")}
+    assert list(timing.executor_ms(executor, rows, memory_mb=10**6)) == ["1", "8", "32", "128"]
+    assert set(sizes) == {1, 8, 32, 128}
+    in_use = psutil.Process().memory_info().rss / 2**20
+    assert list(timing.executor_ms(executor, rows, memory_mb=int((in_use + 80) / 0.8))) == ["1", "8"]
+    assert list(timing.executor_ms(executor, rows, memory_mb=1)) == ["1"]
+    monkeypatch.setattr(timing, "LONGEST_CALL_SECONDS", 0)
+    assert list(timing.executor_ms(executor, rows, memory_mb=10**6)) == ["1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -141,13 +142,23 @@ def test_one_that_never_ends_is_ended_with_all_that_it_started(build: Build) -> 
                 print("pid", os.getpid(), flush=True)
                 time.sleep(600)
             stray(lambda: None)
+            # Two that gave up their environment: one in the session, without its parent; one with, in its own.
+            bare = [sys.executable, "-c", "import os, time; print('pid', os.getpid(), flush=True); time.sleep(600)"]
+            if os.fork() == 0:
+                if os.fork() == 0:
+                    os.execve(bare[0], bare, {})
+                os._exit(0)
+            os.wait()
+            if os.fork() == 0:
+                os.setsid()
+                os.execve(bare[0], bare, {})
             time.sleep(600)
             """,
-            seconds=2,
+            seconds=3,
         )
     assert time.monotonic() - started < 15
-    assert caught.value.reason == "the build took longer than 2 s"
-    assert caught.value.log.count("pid ") == 3
+    assert caught.value.reason == "the build took longer than 3 s"
+    assert caught.value.log.count("pid ") == 5
     assert not living(caught.value.log)
 
 
@@ -305,5 +316,11 @@ build_model(Path({str(file)!r}), Path({str(tmp_path)!r}), seconds=60, memory_mb=
         # TensorFlow is imported after this line, so the child has seconds to live.
         assert process.stdout.readline() == "loading the file with Keras\n"
         (child,) = psutil.Process(process.pid).children()
+        # So that it neither ends by itself nor notices that nobody reads what it says.
+        child.suspend()
         process.kill()
-    wait_until(lambda: not child.is_running() or _zombie(child.pid))
+    try:
+        wait_until(lambda: not child.is_running() or _zombie(child.pid))
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()

@@ -134,6 +134,25 @@ def test_what_is_no_artefact_is_refused(look_up: TfExecutor, tmp_path: Path) -> 
         TfExecutor.load(tmp_path / "artefact", fewer)
 
 
+def test_it_warms_where_a_free_dimension_of_one_is_too_short(tf: Any, write: Write) -> None:
+    signature = Signature((TensorSpec("x", "FP32", (None, 1)),), (TensorSpec("y", "FP32", (None, 1)),))
+    kernel = tf.ones([5, 1, 1])
+    executor = TfExecutor.load(write(lambda x: [tf.nn.conv1d(x, kernel, 1, "VALID")], signature), signature)
+    with pytest.raises(Exception, match="negative"):
+        executor.run({"x": np.zeros((1, 1, 1), "f4")})
+    executor.warm()
+
+
+def test_warming_tells_what_never_works(tf: Any, write: Write) -> None:
+    for shape in ((None,), (3,)):
+        signature = Signature((TensorSpec("x", "FP32", shape),), (TensorSpec("y", "FP32", shape),))
+        executor = TfExecutor.load(
+            write(lambda x: [tf.debugging.check_numerics(1 / x, "broken")], signature), signature
+        )
+        with pytest.raises(Exception, match="broken"):
+            executor.warm()
+
+
 def test_it_closes(look_up: TfExecutor) -> None:
     look_up.close()
     assert look_up.signature == TWO

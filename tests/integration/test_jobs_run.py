@@ -88,9 +88,7 @@ def test_every_row_gets_one_result_with_its_own_values(service: Service, client:
         assert result["_id"] == identity(job["_id"], id_)
 
 
-def test_inputs_of_other_programs_in_every_stored_form(
-    service: Service, client: Any, stub: Callable[..., Any]
-) -> None:
+def test_inputs_of_other_programs_in_every_stored_form(service: Service, client: Any, stub: Callable[..., Any]) -> None:
     stub(client)
     values = np.array([1, 2, 3.5], "<f4")
     forms = {

@@ -1,0 +1,33 @@
+"""One Almanac with the digits demo, for all end-to-end tests that only ask it things."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.almanac import ROOT, Almanac, free_port
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Almanac]:
+    """Made by `run.py demo` on its own, with neither server nor worker; then served."""
+    data = tmp_path_factory.mktemp("digits") / "data"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ALMANAC_")}
+    demo = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), "demo"],
+        env={**kept, "ALMANAC_DATA_DIR": str(data), "ALMANAC_LOG_LEVEL": "warning"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert "(360 stored results)" in demo.stdout
+    almanac = Almanac(Path(data), free_port())
+    almanac.wait_for("^Almanac serves at")
+    yield almanac
+    almanac.stop()
