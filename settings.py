@@ -98,8 +98,9 @@ class Settings(BaseSettings):
 def load_settings(**given: Any) -> Settings:
     """The settings from every source; `given` (what the command line said) goes before all. Raises SettingsError."""
     _refuse_unknown()
+    given = {name: value for name, value in given.items() if value is not None}
     try:
-        settings = Settings(_env_file=ENV_FILE, **{name: value for name, value in given.items() if value is not None})
+        settings = Settings(_env_file=ENV_FILE, **given)
     except ValidationError as error:
         raise SettingsError(_one_line(error, given)) from None
     if settings.mongo_uri is not None and settings.admin_key is None:

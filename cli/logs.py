@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from typing import Any
@@ -46,7 +47,8 @@ class Console(logging.Formatter):
 def set_up(settings: Settings) -> None:
     """Send this process's log to standard error as the settings say."""
     style = settings.log_format or ("console" if sys.stderr.isatty() else "json")
-    handler = logging.StreamHandler(sys.stderr)
+    # A descriptor of its own: libraries that write to descriptor 2 by themselves can be silenced without it.
+    handler = logging.StreamHandler(os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", buffering=1))
     handler.setFormatter(JsonLines() if style == "json" else Console())
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     for name in ("pymongo", "absl", "tensorflow", "werkzeug", "h5py"):

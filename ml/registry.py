@@ -202,7 +202,11 @@ class Registry:
             self._blobs.fetch_directory(document["artefacts"][kind], directory)
         signature = Signature.from_document(document)
         executor = load_executor(kind, directory, signature)
-        executor.warm()
+        try:
+            executor.warm()
+        except Exception as error:
+            # Zeros are no proof of anything: the build has proven the model on better rows.
+            log.warning("%s:%d failed on zeros", version.name, version.number, exc_info=error)
         return LiveModel(version, signature, Batcher(executor, self._sink, f"{version.name}:{version.number}"))
 
     def _follow(self, keep: bool) -> None:

@@ -16,7 +16,7 @@ from ml.signature import Signature, TensorSpec
 
 Inputs = dict[str, NDArray[Any]]
 #: Sizes that are tried for free dimensions, up to as many as Keras accepts of them: some networks need a large one.
-FREE_SIZES, FREE_SIZES_USED = (1, 7, 32, 128, 224), 3
+FREE_SIZES, FREE_SIZES_USED = WARM_SIZES, 3
 #: The size of an input's first free dimension, and by how much each further one is larger; None where all are fixed.
 Size = tuple[int, int] | None
 #: Rows of a random batch, few where a row is large: answered eagerly, 16 pictures take ResNet50 3 GB.

@@ -117,5 +117,6 @@ def _shown(value: Any) -> str:
     """The value itself, where it is one that fits into a message."""
     if isinstance(value, (dict, list)):
         return ""
-    text = orjson.dumps(value, default=str).decode()
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    text = str(value) if number else orjson.dumps(value, default=str).decode()
     return " " + (text if len(text) <= 60 else text[:57] + "...")

@@ -10,9 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.signature import Signature
+from ml.signature import Signature, TensorSpec
 
 Arrays = Mapping[str, NDArray[Any]]
+
+#: Lengths of free dimensions that a first run is tried with.
+WARM_SIZES = (1, 7, 32, 128, 224)
 
 
 class Executor(ABC):
@@ -36,16 +39,18 @@ class Executor(ABC):
         """
 
     def warm(self) -> None:
-        """Run once on zeros, so that the first request does not pay for what is made at the first call."""
-        signature = self.signature
-        self.run(
-            {
-                spec.name: np.full((1, *(1 if n is None else n for n in spec.shape)), b"", object)
-                if spec.dtype == "BYTES"
-                else np.zeros((1, *(1 if n is None else n for n in spec.shape)), spec.numpy_dtype)
-                for spec in signature.inputs
-            }
-        )
+        """Run once on zeros, so that the first request does not pay for what is made at the first call.
+
+        Free dimensions are tried at several sizes: a convolution over one refuses what is smaller than its kernel.
+        """
+        for size in WARM_SIZES:
+            try:
+                self.run({spec.name: _zeros(spec, size) for spec in self.signature.inputs})
+            except Exception:
+                if size == WARM_SIZES[-1] or all(None not in spec.shape for spec in self.signature.inputs):
+                    raise
+            else:
+                return
 
     @abstractmethod
     def close(self) -> None:
@@ -59,3 +64,8 @@ class Executor(ABC):
 
 class ExecutorError(Exception):
     """This executor cannot load this artefact here; the message says why."""
+
+
+def _zeros(spec: TensorSpec, size: int) -> NDArray[Any]:
+    shape = (1, *(size if n is None else n for n in spec.shape))
+    return np.full(shape, b"", object) if spec.dtype == "BYTES" else np.zeros(shape, spec.numpy_dtype)

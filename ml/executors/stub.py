@@ -57,7 +57,7 @@ class StubExecutor(Executor):
 
 
 def _row_sums(values: NDArray[Any]) -> NDArray[np.float64]:
-    flat = values.reshape(len(values), -1)
+    flat = values.reshape(len(values), math.prod(values.shape[1:]))
     if values.dtype == object:
         return np.array([sum(len(item) for item in row) for row in flat], "f8")
     return np.asarray(flat.astype("f8").sum(axis=1))

@@ -16,15 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.executors.base import Arrays, Executor, ExecutorError
-from ml.signature import Signature, TensorSpec
+from ml.signature import Signature
 
 #: The one function of an artefact. Its arguments and results go by number, in the signature's order: TensorFlow
 #: rewrites or refuses names that are no Python identifiers.
 FUNCTION = "serve"
-
-#: Sizes of free dimensions to warm with, in turn: a convolution over a free axis refuses one that is shorter than its
-#: kernel. The build proves a model on the first of the same ones that Keras takes (ml/build/rows.py).
-WARM_SIZES = (1, 7, 32, 128, 224)
 
 _importing = threading.Lock()
 
@@ -83,16 +79,6 @@ class TfExecutor(Executor):
             outputs[spec.name] = values
         return outputs
 
-    def warm(self) -> None:
-        for size in WARM_SIZES:
-            try:
-                self.run({spec.name: _zeros(spec, size) for spec in self._signature.inputs})
-            except Exception:
-                if size == WARM_SIZES[-1] or all(None not in spec.shape for spec in self._signature.inputs):
-                    raise
-            else:
-                return
-
     def close(self) -> None:
         self._function = self._loaded = None
         # The graph and its functions refer to each other.
@@ -101,11 +87,6 @@ class TfExecutor(Executor):
     @property
     def signature(self) -> Signature:
         return self._signature
-
-
-def _zeros(spec: TensorSpec, size: int) -> NDArray[Any]:
-    shape = (1, *(size if n is None else n for n in spec.shape))
-    return np.full(shape, b"", object) if spec.dtype == "BYTES" else np.zeros(shape, spec.numpy_dtype)
 
 
 def tensorflow() -> Any:
@@ -119,7 +100,7 @@ def tensorflow() -> Any:
         # Before the import: what TensorFlow says at its start is for its own developers.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         try:
-            with _without_keras():
+            with _without_keras(), _without_words():
                 tf = importlib.import_module("tensorflow")
         except ImportError as error:
             raise ExecutorError(f"TensorFlow cannot be imported: {error}") from error
@@ -146,3 +127,20 @@ def _without_keras() -> Iterator[None]:
         yield
     finally:
         del sys.modules["keras"]
+
+
+@contextlib.contextmanager
+def _without_words() -> Iterator[None]:
+    """Silence what TensorFlow's libraries write to descriptor 2 while they are loaded, before any setting is read.
+
+    Almanac's own log has a descriptor of its own and goes on.
+    """
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)

@@ -1,0 +1,174 @@
+"""The command line as processes: wrong usage, models, workers, and what becomes of serving when a part of it dies."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from cli import serve
+from tests.end_to_end.almanac import ROOT, Almanac, free_port, until
+
+
+def run(*arguments: str, data: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ALMANAC_")}
+    own = {"ALMANAC_DATA_DIR": str(data)} if data else {}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *arguments],
+        env={**kept, **own, "ALMANAC_LOG_LEVEL": "warning", **environment},
+        cwd=data.parent if data else ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return ""
+
+
+@pytest.mark.parametrize("arguments", [["nothing"], ["serve", "--nothing"], ["model", "add"], ["--port", "x"]])
+def test_wrong_usage_is_exit_2(arguments: list[str], tmp_path: Path) -> None:
+    done = run(*arguments, data=tmp_path / "data")
+    assert done.returncode == 2
+    assert "Usage" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("ALMANAC_PORT", "0", "ALMANAC_PORT is '0': input should be greater than or equal to 1"),
+        ("ALMANAC_THREADS", "8", "ALMANAC_THREADS is not built yet in this version: unset it"),
+        ("ALMANAC_PROT", "8000", "ALMANAC_PROT is no setting; there are ALMANAC_ADMIN_KEY"),
+        ("ALMANAC_MONGO_URI", "mongodb://h/almanac", "ALMANAC_ADMIN_KEY is not set: with ALMANAC_MONGO_URI it must"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_line(name: str, value: str, line: str, tmp_path: Path) -> None:
+    done = run("serve", data=tmp_path / "data", **{name: value})
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"almanac: {line}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_needs_no_database_and_names_the_commands() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    for command in ("serve", "worker", "demo", "model"):
+        assert command in done.stdout
+
+
+def test_a_worker_without_an_almanac_says_what_to_do(tmp_path: Path) -> None:
+    done = run("worker", data=tmp_path / "data")
+    assert done.returncode == 1
+    assert "start one, or set ALMANAC_MONGO_URI" in done.stderr
+
+
+def test_a_file_that_is_no_model_fails_with_the_reason(digits: Almanac, tmp_path: Path) -> None:
+    file = tmp_path / "no.keras"
+    file.write_text("not a model")
+    done = run("model", "add", str(file), "--name", "no-model", data=digits.data)
+    assert done.returncode == 1
+    assert "no-model:1 is failed" in done.stderr
+    assert "zip" in done.stderr
+    listed = run("model", "list", data=digits.data, COLUMNS="200")
+    assert listed.returncode == 0
+    assert "no-model" in listed.stdout
+    assert "digits" in listed.stdout
+    answer = digits.post("models/no-model/predict", json={"instances": [[1]]})
+    assert answer.status_code == 409
+    assert "no-model:1 is failed" in answer.json()["_error"]["message"]
+
+
+def test_a_worker_of_its_own_answers_health_and_ends_on_sigterm(digits: Almanac) -> None:
+    port = free_port()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ALMANAC_")}
+    worker = subprocess.Popen(
+        [sys.executable, str(ROOT / "run.py"), "worker", "--port", str(port)],
+        env={**kept, "ALMANAC_DATA_DIR": str(digits.data), "ALMANAC_LOG_LEVEL": "warning"},
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+
+        def answers() -> bool:
+            try:
+                return requests.get(f"{url}/health/ready", timeout=2).status_code == 200
+            except requests.ConnectionError:
+                return False
+
+        until(answers, 30, "the worker is ready")
+        assert requests.get(f"{url}/api/v1/models", timeout=2).status_code == 404
+        worker.terminate()
+        assert worker.wait(30) == 0
+    finally:
+        worker.kill()
+
+
+def test_what_dies_is_started_again_and_nothing_is_lost(digits: Almanac) -> None:
+    def part(name: str) -> Any:
+        return next((process for process in digits.family() if name in command(process)), None)
+
+    row = [[0] * 8] * 8
+    first = digits.post("models/digits/predict", json={"instances": [row]}).json()["predictions"][0]["_id"]
+
+    worker = part("run.py worker")
+    worker.kill()
+    until(lambda: (found := part("run.py worker")) is not None and found.pid != worker.pid, 30, "another worker")
+    job = digits.post("jobs", json={"model": "digits", "inputs": [digits.get("inputs").json()["_items"][0]["_id"]]})
+    path = f"jobs/{job.json()['_id']}"
+    until(lambda: digits.get(path).json()["status"] == "succeeded", 60, "its job has ended")
+
+    part("/mongod ").kill()
+    until(lambda: digits.get(f"results/{first}").status_code == 200, 60, "the database is back")
+    until(digits.is_ready, 30, "ready")
+    again = digits.post("models/digits/predict", json={"instances": [row]})
+    assert again.status_code == 200
+
+
+def test_an_unstored_prediction_is_answered_without_the_database(digits: Almanac) -> None:
+    mongod = next(process for process in digits.family() if "/mongod " in command(process))
+    body = {"instances": [[[0] * 8] * 8], "store": "none"}
+    assert digits.post("models/digits/predict", json=body).status_code == 200
+    mongod.suspend()
+    try:
+        answer = digits.post("models/digits/predict", json=body)
+        assert answer.status_code == 200
+        assert "_id" not in answer.json()["predictions"][0]
+        assert requests.get(f"{digits.url}/health/live", timeout=5).status_code == 200
+        ready = requests.get(f"{digits.url}/health/ready", timeout=10)
+        assert ready.status_code == 503
+        assert "the database does not answer" in ready.json()["reasons"][0]
+    finally:
+        mongod.resume()
+    until(digits.is_ready, 30, "ready")
+
+
+def test_a_request_id_goes_through_to_the_result_and_the_log(digits: Almanac) -> None:
+    headers = {**digits.headers, "X-Request-ID": "order-4711"}
+    body = {"instances": [[[0] * 8] * 8]}
+    answer = requests.post(f"{digits.url}/api/v1/models/digits/predict", headers=headers, json=body, timeout=30)
+    assert answer.headers["X-Request-ID"] == "order-4711"
+    result = digits.get(f"results/{answer.json()['predictions'][0]['_id']}").json()
+    assert result["request"] == "order-4711"
+    assert "order-4711" in digits.output
+
+
+def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "PORT_SECONDS", 0.0)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"127.0.0.1:{port} cannot be listened on"):
+            serve.wait_for_port("127.0.0.1", port, lambda: False)
+    serve.wait_for_port("127.0.0.1", port, lambda: False)
