@@ -1,6 +1,6 @@
 """One table: a prediction over HTTP by Almanac, stored and not, and by Flask with model.predict, in the same run.
 
-The load is made by Python threads on the same cores, so compare ratios within one table, never figures between machines.
+The load is made by Python threads on the same cores: compare ratios within one table, never figures between machines.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def measure(name: str, port: int, path: str, body: dict, headers: dict[str, str]
         figures = run(port, path, data, headers, connections, options.seconds)
         rates[connections] = figures.rate
         print(
-            f"{name:28} c={connections:<3} {figures.rate:9.1f} req/s   p50 {figures.p50:8.2f} ms   p99 {figures.p99:8.2f} ms",
+            f"{name:26} c={connections:<3} {figures.rate:9.1f} req/s  "
+            f"p50 {figures.p50:8.2f} ms  p99 {figures.p99:8.2f} ms",
             flush=True,
         )
     return rates
@@ -78,9 +79,28 @@ def main() -> None:
     row = [0.5] * 784
     with tempfile.TemporaryDirectory() as directory:
         file, data = Path(directory) / "mlp.keras", Path(directory) / "data"
-        subprocess.run([python, "-m", "benchmarks.model", str(file)], cwd=ROOT, env={**os.environ, **QUIET}, check=True)
+        subprocess.run(
+            [python, "-m", "benchmarks.model", str(file)],
+            cwd=ROOT,
+            env={**os.environ, **QUIET},
+            check=True,
+            capture_output=True,
+        )
         port = free_port()
-        gunicorn = [python, "-m", "gunicorn", "-w1", "-k", "gthread", "--threads", "8", "-b", f"127.0.0.1:{port}"]
+        gunicorn = [
+            python,
+            "-m",
+            "gunicorn",
+            "--log-level",
+            "warning",
+            "-w1",
+            "-k",
+            "gthread",
+            "--threads",
+            "8",
+            "-b",
+            f"127.0.0.1:{port}",
+        ]
         with started([*gunicorn, "benchmarks.flask_predict:app"], f"http://127.0.0.1:{port}/", BENCH_MODEL=str(file)):
             naive = measure("Flask + model.predict", port, "/predict", {"instances": [row]}, {}, options)
         port = free_port()

@@ -48,6 +48,8 @@ def add(file: Path, name: str, classes: str | None, aliases: tuple[str, ...], de
         click.echo(f"{name}:{model['version']} is registered; building it")
         model = wait_until_built(db, model, settings)
         if model["state"] != "available":
+            for line in model.get("build", {}).get("log", [])[-20:]:
+                click.echo(f"  {line}", err=True)
             fail(f"{name}:{model['version']} is {model['state']}: {model.get('error')}")
         click.echo(f"{name}:{model['version']} is available, executor {model['executor']}")
 

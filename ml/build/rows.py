@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.build.report import BuildError
+from ml.executors.base import WARM_SIZES
 from ml.signature import Signature, TensorSpec
 
 Inputs = dict[str, NDArray[Any]]
