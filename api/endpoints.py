@@ -166,7 +166,7 @@ def _stream(name: str) -> Response:
         with cursor:
             while chunk := list(islice(documents, CHUNK)):
                 for document in data.presented(name, chunk, query, short=False):
-                    yield dumps(document) + b"\n"
+                    yield dumps(document)
 
     return Response(stream_with_context(lines()), mimetype=NDJSON)
 

@@ -14,7 +14,8 @@ import pytest
 import requests
 
 from cli import serve
-from tests.end_to_end.almanac import ROOT, Almanac, free_port, until
+from tests.end_to_end.almanac import ROOT, Almanac, free_port
+from tests.waiting import until
 
 
 def run(*arguments: str, data: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

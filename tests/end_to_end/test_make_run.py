@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from tests.end_to_end.almanac import ROOT, Almanac, free_port, until
+from tests.end_to_end.almanac import ROOT, Almanac, free_port
+from tests.waiting import until
 
 
 def ids_of(almanac: Almanac, collection: str, **where: Any) -> set[ObjectId]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from ml.database.client import database_of
 from ml.errors import ModelNotAvailable, UnknownModel
 from ml.service import Prediction, Service
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -20,15 +20,6 @@ def service(client: Any, tmp_path: Path) -> Iterator[Service]:
     made = Service(database_of(client), tmp_path / "cache")
     yield made
     made.close()
-
-
-def until(condition: Callable[[], Any], seconds: float = 10) -> None:
-    """Wait for a condition; the test fails where it does not come true."""
-    end = time.monotonic() + seconds
-    ticks = threading.Event()
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true"
-        ticks.wait(0.02)
 
 
 def test_stable_then_the_highest_available_version(service: Service, client: Any, stub: Callable[..., Any]) -> None:

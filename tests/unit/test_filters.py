@@ -65,7 +65,18 @@ def test_a_filter_is_cast_by_its_fields(given_: dict[str, Any], expected: dict[s
     assert check_filter(given_, FIELDS) == expected
 
 
-FORBIDDEN = ["$where", "$expr", "$jsonSchema", "$text", "$comment", "$function", "$near", "$mod", "$type", "$bitsAllSet"]
+FORBIDDEN = [
+    "$where",
+    "$expr",
+    "$jsonSchema",
+    "$text",
+    "$comment",
+    "$function",
+    "$near",
+    "$mod",
+    "$type",
+    "$bitsAllSet",
+]
 
 
 @pytest.mark.parametrize("operator", FORBIDDEN)

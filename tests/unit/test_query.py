@@ -200,7 +200,9 @@ def test_fields_have_the_types_of_their_schemas() -> None:
 
 
 NAMES = st.sampled_from(["where", "sort", "projection", "page", "max_results", "count", "embedded", "pretty", "x"])
-TEXTS = st.text(max_size=20) | st.sampled_from(["[]", "{}", '{"label":1}', '[["label",1]]', "1e5", '{"$or":[]}', "null"])
+TEXTS = st.text(max_size=20) | st.sampled_from(
+    ["[]", "{}", '{"label":1}', '[["label",1]]', "1e5", '{"$or":[]}', "null"]
+)
 
 
 @given(pairs=st.lists(st.tuples(NAMES, TEXTS), max_size=4), name=st.sampled_from(list(RESOURCES)), item=st.booleans())

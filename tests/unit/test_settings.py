@@ -73,7 +73,7 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
         ("MAX_BODY_MB", "0", "greater than or equal to 1"),
         ("MAX_MODEL_MB", "lots", "valid integer"),
         ("BUILD_SECONDS", "0", "greater than 0"),
-        ("BUILD_SECONDS", "nan", "300"),
+        ("BUILD_SECONDS", "nan", "less than or equal to 86400"),
         ("BUILD_MEMORY_MB", "1", "greater than or equal to 256"),
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
         ("LOG_FORMAT", "xml", "'json' or 'console'"),
@@ -84,8 +84,6 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
     name: str, value: str, allowed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"ALMANAC_{name}", value)
-    if value == "nan":
-        allowed = "greater than 0"
     assert line().startswith(f"ALMANAC_{name} is {value!r}: ")
     assert allowed in line()
 

@@ -242,7 +242,11 @@ GARBAGE = st.recursive(
 @given(
     value=GARBAGE
     | st.fixed_dictionaries(
-        {"dtype": st.sampled_from([*NUMPY_OF, "x"]) | GARBAGE, "shape": st.lists(st.integers()) | GARBAGE, "data": GARBAGE}
+        {
+            "dtype": st.sampled_from([*NUMPY_OF, "x"]) | GARBAGE,
+            "shape": st.lists(st.integers()) | GARBAGE,
+            "data": GARBAGE,
+        }
     ),
     wanted=st.none() | st.sampled_from([spec("FP32", 2), spec("BYTES"), spec("BOOL", None)]),
 )

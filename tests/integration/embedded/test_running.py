@@ -8,31 +8,14 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import psutil
 import pytest
-from pymongo import MongoClient, WriteConcern
 from pymongo.errors import ConfigurationError, OperationFailure
 
-from ml.database.embedded import EmbeddedError, EmbeddedMongo, running_uri
-from ml.database.embedded.binary import find_mongod
-
-Client = MongoClient[dict[str, Any]]
-
-STEPS = ["listening", "initiated", "primary", "root", "user"]
-DURABLE = WriteConcern("majority", j=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _mongod() -> None:
-    try:
-        find_mongod()
-    except EmbeddedError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+from ml.database.embedded import EmbeddedMongo, running_uri
+from tests.integration.embedded.databases import DURABLE, client, root_client
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +29,6 @@ def running() -> Iterator[EmbeddedMongo]:
 
 def directory_of(mongo: EmbeddedMongo) -> Path:
     return Path(psutil.Process(mongo.pid).cmdline()[2]).parent
-
-
-def client(uri: str, **more: Any) -> Client:
-    return MongoClient(uri, serverSelectionTimeoutMS=5000, **more)
-
-
-def root_client(data_dir: Path) -> Client:
-    """As a person would come in who looks after the database."""
-    host = quote(str(data_dir / "mongod.sock"), safe="")
-    password = (data_dir / "root.pw").read_text()
-    return client(f"mongodb://root:{password}@{host}/?authSource=admin&directConnection=true")
 
 
 def test_the_uri_and_its_file(running: EmbeddedMongo) -> None:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-from pymongo import MongoClient
 
 from ml.database.embedded import DirectoryHeld, EmbeddedError, EmbeddedMongo, leftover, running_uri
 from ml.database.embedded.binary import find_mongod
+from tests.integration.embedded import databases
+from tests.integration.embedded.databases import up
+from tests.waiting import until
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ADDRESS = "http://127.0.0.1:8123"
 
 #: An Almanac: brings the database up, stores a document, and stays.
@@ -54,23 +51,6 @@ class Almanac:
         self.process.stdout.close()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _mongod() -> None:
-    try:
-        find_mongod()
-    except EmbeddedError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-
-
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="alm-"))
-    yield directory
-    shutil.rmtree(directory)
-
-
 @pytest.fixture
 def almanac(data_dir: Path) -> Iterator[Almanac]:
     started = Almanac(data_dir)
@@ -80,17 +60,6 @@ def almanac(data_dir: Path) -> Iterator[Almanac]:
         os.kill(started.mongod, signal.SIGKILL)
 
 
-@contextmanager
-def up(data_dir: Path) -> Iterator[EmbeddedMongo]:
-    """Killed at the end: a clean stop takes a second, and what was acknowledged must outlive this too."""
-    mongo = EmbeddedMongo(data_dir)
-    mongo.start()
-    try:
-        yield mongo
-    finally:
-        mongo.stop(timeout=0)
-
-
 def lives(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
@@ -98,25 +67,16 @@ def lives(pid: int) -> bool:
         return False
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.01)
+def test_mongod_goes_when_almanac_is_killed(almanac: Almanac) -> None:
+    assert lives(almanac.mongod)
+    almanac.kill()
+    until(lambda: not lives(almanac.mongod))
 
 
 def kept(data_dir: Path) -> list[int]:
     uri = running_uri(data_dir)
     assert uri is not None
-    client: MongoClient[dict[str, Any]] = MongoClient(uri, serverSelectionTimeoutMS=5000)
-    with client:
-        return [found["_id"] for found in client.almanac.inputs.find()]
-
-
-def test_mongod_goes_when_almanac_is_killed(almanac: Almanac) -> None:
-    assert lives(almanac.mongod)
-    almanac.kill()
-    until(lambda: not lives(almanac.mongod))
+    return databases.kept(uri)
 
 
 def test_started_again_at_once(almanac: Almanac, data_dir: Path) -> None:

@@ -3,76 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pymongo import MongoClient, WriteConcern
 
 from ml.database.embedded import DirectoryHeld, EmbeddedError, EmbeddedMongo, running_uri
-from ml.database.embedded.binary import find_mongod
-
-Client = MongoClient[dict[str, Any]]
-
-STEPS = ["listening", "initiated", "primary", "root", "user"]
-DURABLE = WriteConcern("majority", j=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _mongod() -> None:
-    try:
-        find_mongod()
-    except EmbeddedError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-
-
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    """With a path short enough for a socket, and removed at once: each holds some 300 MB of journal."""
-    directory = Path(tempfile.mkdtemp(prefix="alm-"))
-    yield directory
-    shutil.rmtree(directory)
-
-
-@contextmanager
-def up(data_dir: Path) -> Iterator[EmbeddedMongo]:
-    """Killed at the end: a clean stop takes a second, and what was acknowledged must outlive this too."""
-    mongo = EmbeddedMongo(data_dir)
-    mongo.start()
-    try:
-        yield mongo
-    finally:
-        mongo.stop(timeout=0)
-
-
-def client(uri: str, **more: Any) -> Client:
-    return MongoClient(uri, serverSelectionTimeoutMS=5000, **more)
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.01)
-
-
-def keep(uri: str, number: int) -> None:
-    with client(uri) as connected:
-        connected.almanac.get_collection("inputs", write_concern=DURABLE).insert_one({"_id": number})
-
-
-def kept(uri: str) -> list[int]:
-    with client(uri) as connected:
-        return [found["_id"] for found in connected.almanac.inputs.find().sort("_id")]
+from tests.integration.embedded.databases import keep, kept, up
+from tests.waiting import until
 
 
 def test_restart_after_mongod_was_killed(data_dir: Path) -> None:
