@@ -33,6 +33,8 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
         settings.data_dir / "cache",
         BuildLimits(seconds=settings.build_seconds, memory_mb=settings.build_memory_mb),
     )
+    # No view is a coroutine: Flask need not look at each function of each request to see that.
+    app.ensure_sync = lambda function: function
     errors.register(app)
     render.register(app)
     requests.register(app)

@@ -108,6 +108,8 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
         spec = self._scoped(resource, _cast_lookup(resource, lookup))
         document = self._read(resource, spec, query)
         if document is None:
+            if request.method == "DELETE":
+                abort(404)  # Eve would say that it is done
             return None
         if "_etag" not in document:
             # Of a part of a document no tag can be told.

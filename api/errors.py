@@ -52,6 +52,7 @@ CODES: dict[type[service.ServiceError], int] = {
     service.Invalid: 422,
     service.DeadlineExceeded: 504,
     service.StorageUnavailable: 503,
+    service.Overloaded: 503,
     service.ExecutionFailed: 500,
 }
 
@@ -62,7 +63,7 @@ CLIENTS_FAULT = frozenset({2, 9, 14, 15, 16, 17, 27, 40, 52, 51091, 51108, 51270
 def from_service(error: service.ServiceError) -> ApiError:
     """The answer to something that the service refused or failed at."""
     issues = getattr(error, "issues", {})
-    headers = {"Retry-After": "1"} if isinstance(error, service.StorageUnavailable) else {}
+    headers = {"Retry-After": "1"} if isinstance(error, (service.StorageUnavailable, service.Overloaded)) else {}
     message = str(error)
     if isinstance(error, service.ExecutionFailed):
         message += f" (request {g.get('request_id', '-')})"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import re
 import time
-import uuid
 from typing import Any, NoReturn
 
 from eve.utils import weak_date
@@ -50,10 +50,14 @@ def register(app: Flask) -> None:
 
 
 def _begin() -> None:
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if SANE_ID.match(given) else uuid.uuid4().hex
-    g.began = time.monotonic()
-    _check_headers()
+    # The WSGI environment is asked, not request.headers: this runs for every request, and proxies cost.
+    environ = request.environ
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    context = g._get_current_object()
+    context.request_id = given if given and SANE_ID.match(given) else os.urandom(16).hex()
+    context.began = time.monotonic()
+    if "HTTP_IF_MODIFIED_SINCE" in environ or "HTTP_IF_MATCH" in environ or "HTTP_IF_NONE_MATCH" in environ:
+        _check_headers()
 
 
 def _check_headers() -> None:
@@ -69,24 +73,19 @@ def _check_headers() -> None:
 
 
 def _end(response: Response) -> Response:
-    request_id = g.get("request_id") or uuid.uuid4().hex
+    context = g._get_current_object()
+    request_id = context.get("request_id") or os.urandom(16).hex()
     response.headers["X-Request-ID"] = request_id
-    began = g.get("began")
-    log.log(
-        # Probes come every few seconds and say nothing.
-        logging.DEBUG if request.path.startswith("/health/") else logging.INFO,
-        "%s %s %d",
-        request.method,
-        request.path,
-        response.status_code,
-        extra={
-            "request": request_id,
-            "method": request.method,
-            "path": request.path,
-            "status": response.status_code,
-            "ms": round((time.monotonic() - began) * 1000, 2) if began else None,
-        },
-    )
+    environ = request.environ
+    path = environ["PATH_INFO"]
+    # Probes come every few seconds and say nothing.
+    level = logging.DEBUG if path.startswith("/health/") else logging.INFO
+    if log.isEnabledFor(level):
+        method, status = environ["REQUEST_METHOD"], response.status_code
+        began = context.get("began")
+        ms = round((time.monotonic() - began) * 1000, 2) if began else None
+        fields = {"request": request_id, "method": method, "path": path, "status": status, "ms": ms}
+        log.log(level, "%s %s %d", method, path, status, extra=fields)
     return response
 
 

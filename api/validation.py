@@ -26,8 +26,9 @@ MAX_ROW_BYTES = 8 << 20
 MAX_META_BYTES = 1 << 18
 MAX_META_DEPTH = 16
 
-#: Cerberus' code for a value of another type, and how its types are called in messages.
+#: Cerberus' codes for a value of another type and of another form, and how its types are called in messages.
 TYPE = 0x24
+REGEX = 0x41
 TYPE_NAMES = {
     "dict": "an object",
     "list": "a list",
@@ -57,7 +58,7 @@ class Messages(SingleErrorAsStringErrorHandler):  # type: ignore[misc]  # Eve is
         TYPE: "expected {constraint}, got {value}",
         0x27: "expected at least {constraint} long, got {value}",
         0x28: "expected at most {constraint} long, got {value}",
-        0x41: "expected a string that matches {constraint}, got {value}",
+        REGEX: "expected a string that matches {constraint}, got {value}",
         0x42: "expected at least {constraint}, got {value}",
         0x43: "expected at most {constraint}, got {value}",
         0x44: "expected one of {constraint}, got {value}",
@@ -75,6 +76,8 @@ class Messages(SingleErrorAsStringErrorHandler):  # type: ignore[misc]  # Eve is
         if error.code == TYPE:
             kinds = [constraint] if isinstance(constraint, str) else constraint
             constraint = " or ".join(TYPE_NAMES.get(kind, kind) for kind in kinds)
+        if error.code == REGEX:
+            constraint = constraint.removesuffix(r"\Z")
         return message.format(*error.info, constraint=constraint, field=field, value=error.value)
 
 
@@ -90,6 +93,7 @@ class AlmanacValidator(Validator):  # type: ignore[misc]  # Eve is not typed
 
     types_mapping = {
         **Validator.types_mapping,
+        "integer": cerberus.TypeDefinition("integer", (int,), (bool,)),
         "tensor": cerberus.TypeDefinition("tensor", (list, dict, int, float, str), ()),
     }
 
@@ -142,9 +146,15 @@ class AlmanacValidator(Validator):  # type: ignore[misc]  # Eve is not typed
 
 def _flat(errors: Mapping[Any, Any], base: str = "") -> dict[str, str]:
     flat: dict[str, str] = {}
-    for name, error in errors.items():
+    for name, found in errors.items():
         place = f"{base}[{name}]" if isinstance(name, int) else f"{base}.{name}" if base else str(name)
-        flat.update(_flat(error, place) if isinstance(error, Mapping) else {place: error})
+        reasons = found if isinstance(found, list) else [found]
+        for below in reasons:
+            if isinstance(below, Mapping):
+                flat.update(_flat(below, place))
+        own = [reason for reason in reasons if not isinstance(reason, Mapping)]
+        if own:
+            flat[place] = "; ".join(own)
     return flat
 
 

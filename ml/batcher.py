@@ -5,44 +5,75 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.errors import DeadlineExceeded, ExecutionFailed, ModelNotAvailable
+from ml.errors import DeadlineExceeded, ModelNotAvailable, Overloaded
 from ml.executors.base import Arrays, Executor
 from ml.slots import Slot
 
-#: Rows in one executor call.
+#: Rows in one executor call, and rows that may wait for one, where nothing else is said.
 MAX_BATCH = 64
+QUEUE_LIMIT = 1024
 
 Sink = Callable[[list[Slot]], None]
+Outputs = dict[str, NDArray[Any]]
+
+
+class Piece(NamedTuple):
+    """Rows `start` to `stop` of a slot: all of it, or what fits one call."""
+
+    slot: Slot
+    start: int
+    stop: int
 
 
 class Batcher:
     """Takes everything that is queued the moment the executor is free; there is no idle wait.
 
-    `sink` is given every slot that was computed or failed, on the batch thread; it must not block for long.
+    `sink` is given every slot that was computed, in whole, on the batch thread; it must not block for long. A slot with
+    more rows than a batch is run in pieces, between which others get their turn.
     """
 
-    def __init__(self, executor: Executor, sink: Sink, name: str, max_batch: int = MAX_BATCH) -> None:
+    def __init__(
+        self, executor: Executor, sink: Sink, name: str, max_batch: int = MAX_BATCH, queue_limit: int = QUEUE_LIMIT
+    ) -> None:
         self._executor = executor
         self._sink = sink
         self._max_batch = max_batch
-        self._queue: queue.SimpleQueue[Slot | None] = queue.SimpleQueue()
+        self._queue_limit = queue_limit
+        self._arrived: queue.SimpleQueue[Slot | None] = queue.SimpleQueue()
         self._closed = False
         self._lock = threading.Lock()
+        #: Rows that were accepted and not yet taken; guarded by the lock.
+        self._rows = 0
+        #: Where large slots go on at their next turn, and what was computed of them; the thread's own.
+        self._rest: deque[tuple[Slot, int]] = deque()
+        self._parts: dict[Slot, list[tuple[int, Outputs | None]]] = {}
         self._thread = threading.Thread(target=self._loop, name=f"batch-{name}", daemon=True)
         self._thread.start()
 
+    @property
+    def queued(self) -> int:
+        """Rows that wait."""
+        return self._rows
+
     def submit(self, slot: Slot) -> None:
-        """Queue a slot; `slot.wait()` tells when it is done. Raises ModelNotAvailable after `close`."""
+        """Queue a slot; `slot.wait()` tells when it is done. Raises Overloaded, or ModelNotAvailable after `close`.
+
+        A slot that is larger than the whole queue is taken where nothing waits.
+        """
         with self._lock:
             if self._closed:
                 raise ModelNotAvailable("this version is being unloaded")
-            self._queue.put(slot)
+            if self._rows and self._rows + slot.rows > self._queue_limit:
+                raise Overloaded(f"{self._rows} rows wait for the model already; the limit is {self._queue_limit}")
+            self._rows += slot.rows
+            self._arrived.put(slot)
 
     def close(self, timeout: float = 30) -> None:
         """Let what is queued finish, then close the executor."""
@@ -50,90 +81,152 @@ class Batcher:
             if self._closed:
                 return
             self._closed = True
-            self._queue.put(None)
+            self._arrived.put(None)
         self._thread.join(timeout)
         if not self._thread.is_alive():
             self._executor.close()
 
     def _loop(self) -> None:
-        while True:
-            taken, last = self._take()
-            for group in _groups(taken):
+        last = False
+        while not last or self._rest:
+            pieces, ended = self._take(wait=not last)
+            last = last or ended
+            for group in _groups(pieces):
                 self._run(group)
-            if last:
-                return
 
-    def _take(self) -> tuple[list[Slot], bool]:
-        """Wait for one slot, then take what is there up to a full batch."""
-        first = self._queue.get()
-        if first is None:
-            return [], True
-        taken, rows = [first], first.rows
-        while rows < self._max_batch:
+    def _take(self, *, wait: bool) -> tuple[list[Piece], bool]:
+        """Up to a full batch of what is there; `wait` for one where nothing is. The second value: closed."""
+        pieces: list[Piece] = []
+        later: list[tuple[Slot, int]] = []
+        room, arrived, ended = self._max_batch, 0, False
+
+        def give(slot: Slot, start: int, most: int) -> int:
+            if slot.expired:
+                self._parts.pop(slot, None)
+                _expire(slot)
+                return 0
+            stop = min(slot.rows, start + most)
+            pieces.append(Piece(slot, start, stop))
+            if stop < slot.rows:
+                later.append((slot, stop))
+            return stop - start
+
+        # A large slot leaves half a call to those that came after it.
+        share = room if self._arrived.empty() else max(1, room // 2)
+        while self._rest and share > 0:
+            taken = give(*self._rest.popleft(), share)
+            share, room = share - taken, room - taken
+        while room > 0:
             try:
-                slot = self._queue.get_nowait()
+                slot = self._arrived.get(block=wait and not pieces)
             except queue.Empty:
                 break
             if slot is None:
-                return taken, True
-            taken.append(slot)
-            rows += slot.rows
-        return taken, False
+                ended = True
+                break
+            arrived += slot.rows
+            room -= give(slot, 0, room)
+        self._rest.extend(later)
+        with self._lock:
+            self._rows -= arrived
+        return pieces, ended
 
-    def _run(self, slots: list[Slot]) -> None:
-        live = []
-        for slot in slots:
-            if slot.expired:
-                slot.error = DeadlineExceeded("the deadline passed in the queue; nothing was computed or stored")
-                slot.finish()
-            else:
-                live.append(slot)
-        if not live:
-            return
-        started, rows = time.monotonic(), sum(slot.rows for slot in live)
-        try:
-            outputs = self.run_rows(_joined(live), rows)
-        except Exception as error:  # noqa: BLE001  whatever a model raises is the model's failure
-            if len(live) > 1:  # the others' rows are not to blame
-                for slot in live:
-                    self._run([slot])
-                return
-            live[0].error = ExecutionFailed(f"the model failed on these rows: {error}")
-        else:
-            at = 0
-            for slot in live:
-                slot.outputs = {name: values[at : at + slot.rows] for name, values in outputs.items()}
-                at += slot.rows
+    def _run(self, pieces: list[Piece]) -> None:
+        started = time.monotonic()
+        rows = sum(piece.stop - piece.start for piece in pieces)
+        outputs = self._call(pieces, rows)
         computed = time.monotonic()
-        for slot in live:
-            slot.started, slot.computed, slot.batch = started, computed, rows
-        self._sink(live)
+        at, done = 0, []
+        for piece in pieces:
+            slot, count = piece.slot, piece.stop - piece.start
+            part = None if outputs is None else {name: values[at : at + count] for name, values in outputs.items()}
+            at += count
+            if piece.start == 0:
+                slot.started, slot.batch = started, rows
+            slot.computed = computed
+            if self._put_together(piece, part):
+                done.append(slot)
+        if done:
+            self._sink(done)
 
-    def run_rows(self, inputs: Arrays, rows: int) -> dict[str, NDArray[Any]]:
-        """All outputs for `rows` rows, in calls of at most a full batch. Raises what the executor raises."""
-        parts = []
-        for at in range(0, rows, self._max_batch):
-            part = {name: values[at : at + self._max_batch] for name, values in inputs.items()}
-            outputs = self._executor.run(part)
-            wanted = min(self._max_batch, rows - at)
+    def _put_together(self, piece: Piece, part: Outputs | None) -> bool:
+        """Add a piece's outputs to its slot's; True when that was the last."""
+        slot = piece.slot
+        if piece.start == 0 and piece.stop == slot.rows:
+            slot.outputs = part
+            return True
+        self._parts.setdefault(slot, []).append((piece.stop - piece.start, part))
+        if piece.stop < slot.rows:
+            return False
+        parts = self._parts.pop(slot)
+        some = next((outputs for _, outputs in parts if outputs is not None), None)
+        if some is not None:
+            filled = [outputs or _zeros(some, rows) for rows, outputs in parts]
+            slot.outputs = {name: np.concatenate([outputs[name] for outputs in filled]) for name in some}
+        return True
+
+    def _call(self, pieces: list[Piece], rows: int) -> Outputs | None:
+        """The outputs for all rows of the pieces; rows on which the model fails are noted, and zeros.
+
+        None where it fails on every row, since nothing then tells the outputs' shapes.
+        """
+        try:
+            outputs = self._executor.run(_joined(pieces))
             for name, values in outputs.items():
-                if len(values) != wanted:
-                    raise ValueError(f"output {name!r} has {len(values)} rows for {wanted} rows in")
-            parts.append(outputs)
-        if len(parts) == 1:
-            return parts[0]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+                if len(values) != rows:
+                    raise ValueError(f"output {name!r} has {len(values)} rows for {rows} rows in")
+            return outputs
+        except Exception as error:  # noqa: BLE001  whatever a model raises is the model's failure
+            if rows == 1:
+                (piece,) = pieces
+                piece.slot.failures[piece.start] = f"{type(error).__name__}: {error}"[:2000]
+                return None
+        left, right = _halves(pieces, rows // 2)
+        one, two = self._call(left, rows // 2), self._call(right, rows - rows // 2)
+        if one is None or two is None:
+            some = one or two
+            if some is None:
+                return None
+            one = one or _zeros(some, rows // 2)
+            two = two or _zeros(some, rows - rows // 2)
+        return {name: np.concatenate([one[name], two[name]]) for name in one}
 
 
-def _joined(slots: Sequence[Slot]) -> Arrays:
-    if len(slots) == 1:
-        return slots[0].inputs
-    return {name: np.concatenate([slot.inputs[name] for slot in slots]) for name in slots[0].inputs}
+def _expire(slot: Slot) -> None:
+    slot.error = DeadlineExceeded("the deadline passed in the queue; nothing was computed or stored")
+    slot.finish()
 
 
-def _groups(slots: list[Slot]) -> list[list[Slot]]:
-    """Slots by the shape of their rows: those with other free dimensions cannot share a call."""
-    groups: dict[Any, list[Slot]] = {}
-    for slot in slots:
-        groups.setdefault(slot.shape_key(), []).append(slot)
+def _joined(pieces: list[Piece]) -> Arrays:
+    parts = [{name: values[p.start : p.stop] for name, values in p.slot.inputs.items()} for p in pieces]
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _halves(pieces: list[Piece], rows: int) -> tuple[list[Piece], list[Piece]]:
+    """The first `rows` rows, and the others."""
+    left: list[Piece] = []
+    right: list[Piece] = []
+    for slot, start, stop in pieces:
+        middle = min(stop, start + max(rows, 0))
+        if middle > start:
+            left.append(Piece(slot, start, middle))
+        if middle < stop:
+            right.append(Piece(slot, middle, stop))
+        rows -= stop - start
+    return left, right
+
+
+def _zeros(like: Outputs, rows: int) -> Outputs:
+    return {name: np.zeros((rows, *values.shape[1:]), values.dtype) for name, values in like.items()}
+
+
+def _groups(pieces: list[Piece]) -> list[list[Piece]]:
+    """Pieces by the shape of their rows: those with other free dimensions cannot share a call."""
+    if len(pieces) == 1:
+        return [pieces]
+    groups: dict[Any, list[Piece]] = {}
+    for piece in pieces:
+        groups.setdefault(piece.slot.shape_key(), []).append(piece)
     return list(groups.values())

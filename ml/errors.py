@@ -53,8 +53,16 @@ class StorageUnavailable(ServiceError):
     """The database did not take or give what was needed."""
 
 
+class Overloaded(ServiceError):
+    """More waits already than may; nothing was computed or stored."""
+
+
 class ExecutionFailed(ServiceError):
-    """The model failed on these rows; failed results are stored."""
+    """The model failed on some rows, which have failed results; `issues` has what it said, by row."""
+
+    def __init__(self, message: str, issues: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.issues = issues or {}
 
 
 def listed(names: Iterable[object], empty: str = "none") -> str:

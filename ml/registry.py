@@ -13,7 +13,7 @@ from bson import ObjectId
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-from ml.batcher import Batcher, Sink
+from ml.batcher import MAX_BATCH, QUEUE_LIMIT, Batcher, Sink
 from ml.database.blobs import Blobs
 from ml.database.client import Document
 from ml.errors import ModelNotAvailable, StorageUnavailable, UnknownModel, listed
@@ -91,7 +91,16 @@ class Snapshot:
 class Registry:
     """Resolves a name to a live model. Safe to use from any thread."""
 
-    def __init__(self, db: Database[Document], cache: Path, sink: Sink) -> None:
+    def __init__(
+        self,
+        db: Database[Document],
+        cache: Path,
+        sink: Sink,
+        max_batch: int = MAX_BATCH,
+        queue_limit: int = QUEUE_LIMIT,
+    ) -> None:
+        self._max_batch = max_batch
+        self._queue_limit = queue_limit
         self._db = db
         self._blobs = Blobs(db)
         self._cache = cache
@@ -207,7 +216,8 @@ class Registry:
         except Exception as error:
             # Zeros are no proof of anything: the build has proven the model on better rows.
             log.warning("%s:%d failed on zeros", version.name, version.number, exc_info=error)
-        return LiveModel(version, signature, Batcher(executor, self._sink, f"{version.name}:{version.number}"))
+        name = f"{version.name}:{version.number}"
+        return LiveModel(version, signature, Batcher(executor, self._sink, name, self._max_batch, self._queue_limit))
 
     def _follow(self, keep: bool) -> None:
         while not self._stop.is_set():

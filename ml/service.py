@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
+from ml.admission import Admission
+from ml.batcher import MAX_BATCH, QUEUE_LIMIT
 from ml.builder import Builder
 from ml.builder import BuildLimits as BuildLimits
 from ml.catalog import Catalog
 from ml.database.client import Document
 from ml.errors import (
     DeadlineExceeded,
+    ExecutionFailed,
     Invalid,
     ModelNotAvailable,
     StorageUnavailable,
@@ -28,7 +31,8 @@ from ml.errors import (
 )
 from ml.jobs.requests import Jobs
 from ml.jobs.states import BY_CLIENT, ENDED
-from ml.registry import LiveModel, Registry
+from ml.registry import LiveModel as LiveModel
+from ml.registry import Registry
 from ml.results import label_and_score
 from ml.signature import Signature
 from ml.slots import Record, Slot
@@ -37,7 +41,8 @@ from ml.tensors import TensorIssues, parse_instances, stack_stored
 
 Storing = Literal["all", "result", "none"]
 
-DEADLINE_MS = 30_000
+#: How many requests may be inside predict at once, where nothing is said.
+PLACES = 56
 
 #: The states of a job, those in which it has ended, and those that a client may ask for.
 JOB_STATES = tuple(BY_CLIENT)
@@ -47,16 +52,19 @@ JOB_WISHES = tuple(sorted({wish for wishes in BY_CLIENT.values() for wish in wis
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One request: a model, and either rows as JSON gives them or the ids of stored inputs."""
+    """One request: a model, and either rows as JSON gives them, or the ids of stored inputs."""
 
     model: str
     version: int | None = None
     alias: str | None = None
     instances: Any = None
+    #: The rows where `ml.tensors` has read them against the signature already: every input by name.
+    arrays: dict[str, NDArray[Any]] | None = None
     inputs: Sequence[ObjectId] | None = None
     meta: list[dict[str, Any] | None] | None = None
     store: Storing = "all"
-    timeout_ms: int = DEADLINE_MS
+    #: Milliseconds until the answer is no longer wanted; None: as the service is set.
+    timeout_ms: int | None = None
     outputs: Sequence[str] | None = None
     #: Who asks; stored documents are the asker's.
     owner: str | None = None
@@ -79,13 +87,33 @@ class Answer:
     timing: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the service takes on: rows in one executor call and in a model's queue, requests at once, time for each."""
+
+    max_batch: int = MAX_BATCH
+    queue_limit: int = QUEUE_LIMIT
+    places: int = PLACES
+    deadline_ms: int = 30_000
+
+
 class Service:
     """Everything behind HTTP in one process. `start` makes it follow the database; `close` drains it."""
 
-    def __init__(self, db: Database[Document], cache: Path, limits: BuildLimits | None = None) -> None:
+    def __init__(
+        self,
+        db: Database[Document],
+        cache: Path,
+        limits: BuildLimits | None = None,
+        serving: Limits | None = None,
+    ) -> None:
         self.db = db
+        self.limits = serving or Limits()
+        self.admission = Admission(self.limits.places, "predictions")
         self.store = Store(db)
-        self.registry = Registry(db, cache / "artefacts", self.store.put)
+        self.registry = Registry(
+            db, cache / "artefacts", self.store.put, self.limits.max_batch, self.limits.queue_limit
+        )
         self.catalog = Catalog(db)
         self.jobs = Jobs(db, self.registry)
         self._builder = Builder(db, cache / "builds", limits or BuildLimits())
@@ -101,27 +129,33 @@ class Service:
         self.registry.close()
         self.store.close()
 
-    def predict(self, asked: Prediction) -> Answer:
-        """Compute, store durably, answer. Raises what ml/errors.py lists, Invalid with an issue per row and input."""
+    def predict(self, asked: Prediction, live: LiveModel | None = None) -> Answer:
+        """Compute, store durably, answer. Raises what ml/errors.py lists, Invalid with an issue per row and input.
+
+        `live` is the model where the caller has resolved it already.
+        """
         began = time.monotonic()
-        live = self.registry.resolve(asked.model, asked.version, asked.alias)
+        live = live or self.registry.resolve(asked.model, asked.version, asked.alias)
         wanted = _wanted(live.signature, asked.outputs)
         arrays, owners = self._rows(live, asked)
         rows = len(next(iter(arrays.values())))
         if asked.meta is not None and len(asked.meta) != rows:
             raise Invalid("the request does not fit", {"meta": f"expected {rows} objects, got {len(asked.meta)}"})
+        timeout = asked.timeout_ms or self.limits.deadline_ms
         slot = Slot(
             inputs=arrays,
             rows=rows,
-            deadline=began + asked.timeout_ms / 1000,
+            deadline=began + timeout / 1000,
             record=_record(live, asked, rows, owners),
         )
         live.batcher.submit(slot)
         if not slot.wait():
-            raise DeadlineExceeded(f"no answer within {asked.timeout_ms} ms; the rows may have been stored")
+            raise DeadlineExceeded(f"no answer within {timeout} ms; the rows may have been stored")
         if slot.error is not None:
             raise slot.error
-        assert slot.outputs is not None
+        failure = slot.failure("instances" if asked.inputs is None else "inputs")
+        if failure is not None or slot.outputs is None:
+            raise failure or ExecutionFailed("the model gave nothing", {})
         record = slot.record
         return Answer(
             model=live.version.name,
@@ -138,11 +172,6 @@ class Service:
         with pymongo.timeout(seconds):
             self.db.command("ping")
 
-    def check(self, asked: Prediction) -> None:
-        """Raise Invalid where the rows do not fit the model; nothing is computed or stored."""
-        live = self.registry.resolve(asked.model, asked.version, asked.alias)
-        self._rows(live, asked)
-
     def signature(self, name: str) -> Signature:
         """The signature of a model's default version. Raises UnknownModel or ModelNotAvailable."""
         version = self.registry.find(name)
@@ -152,6 +181,8 @@ class Service:
 
     def _rows(self, live: LiveModel, asked: Prediction) -> tuple[dict[str, NDArray[Any]], list[str | None] | None]:
         try:
+            if asked.arrays is not None:
+                return asked.arrays, None
             if asked.inputs is None:
                 return parse_instances(asked.instances, live.signature), None
             documents = self._stored(asked.inputs, asked.scope)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,15 +12,23 @@ import numpy as np
 from bson import ObjectId
 from numpy.typing import NDArray
 
+from ml.errors import ExecutionFailed
 from ml.executors.base import Arrays
+
+
+def _held() -> threading.Lock:
+    """A lock that is held until the answer is there: the cheapest way for one thread to wait for another."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
 
 
 @dataclass(slots=True, eq=False)
 class Slot:
     """What one request asks of one model version, and what became of it.
 
-    Made by the thread that asks, which then waits. The batch thread sets `outputs` or `error`, the commit thread sets
-    `stored` or `error` and ends the wait.
+    Made by the thread that asks, which then waits. The batch thread sets `outputs` and `failures`, or `error`; the
+    commit thread, where something is stored, may set `error`; whoever has the slot last ends the wait.
     """
 
     inputs: Arrays
@@ -28,22 +37,26 @@ class Slot:
     deadline: float
     #: What is stored beside the rows; None where nothing is.
     record: Record | None = None
-    outputs: dict[str, NDArray[Any]] | None = None
+    #: All outputs by name, first axis the rows; None where no row was computed.
+    outputs: Mapping[str, NDArray[Any]] | None = None
+    #: Rows on which the model failed, with what it said. Their outputs are zeros.
+    failures: dict[int, str] = field(default_factory=dict)
+    #: Why there is no answer: a deadline, or the database.
     error: Exception | None = None
     entered: float = field(default_factory=time.monotonic)
     started: float = 0.0
     computed: float = 0.0
-    #: Rows of the executor call that this slot was part of.
+    #: Rows of the executor call that the first of its rows was part of.
     batch: int = 0
-    _done: threading.Event = field(default_factory=threading.Event)
+    _done: threading.Lock = field(default_factory=_held)
 
     def finish(self) -> None:
         """End the wait; what is set now is the answer."""
-        self._done.set()
+        self._done.release()
 
     def wait(self) -> bool:
-        """Wait for the answer; False where the deadline came first."""
-        return self._done.wait(max(0.0, self.deadline - time.monotonic()))
+        """Wait for the answer; False where the deadline came first. Only once."""
+        return self._done.acquire(timeout=max(0.0, self.deadline - time.monotonic()))
 
     @property
     def expired(self) -> bool:
@@ -57,6 +70,13 @@ class Slot:
             "compute_ms": round((self.computed - self.started) * 1000, 3),
             "batch": self.batch,
         }
+
+    def failure(self, place: str) -> ExecutionFailed | None:
+        """What to tell the one who asked, where the model failed on a row; `place` names the list of rows."""
+        if not self.failures:
+            return None
+        issues = {f"{place}[{row}]": message for row, message in sorted(self.failures.items())[:20]}
+        return ExecutionFailed(f"the model failed on {len(self.failures)} of {self.rows} rows", issues)
 
     def shape_key(self) -> tuple[tuple[int, ...], ...]:
         """Slots with the same key can share one executor call."""

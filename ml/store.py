@@ -10,29 +10,34 @@ from typing import Any
 
 import numpy as np
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import PyMongoError
 
 from ml.database.client import Document
 from ml.database.documents import now, stamp_new
-from ml.errors import ExecutionFailed, StorageUnavailable
+from ml.database.group_commit import write_together
+from ml.errors import StorageUnavailable
 from ml.results import failed, succeeded
 from ml.slots import Record, Slot
 from ml.tensors import to_stored
 
 log = logging.getLogger(__name__)
 
+#: Commits that are under way at once.
+COMMITTERS = 2
 #: Slots in one commit; more wait for the next.
 MOST_SLOTS = 256
-DUPLICATE_KEY = 11000
 
 
 class Store:
-    """One thread that commits whatever was computed since its last commit, then wakes the requests."""
+    """Threads that commit whatever was computed since the last commit, then wake the requests.
+
+    While one commit waits for the journal, another thread makes the next.
+    """
 
     def __init__(self, db: Database[Document]) -> None:
         self._db = db
         self._queue: queue.SimpleQueue[list[Slot] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
 
     def put(self, slots: list[Slot]) -> None:
@@ -44,46 +49,55 @@ class Store:
             else:
                 waiting.append(slot)
         if waiting:
-            self._start()
+            if not self._threads:
+                self._start()
             self._queue.put(waiting)
 
     def close(self, timeout: float = 30) -> None:
-        """Commit what is queued, then end the thread."""
+        """Commit what is queued, then end the threads."""
         with self._lock:
-            thread, self._thread = self._thread, None
-        if thread is not None:
+            threads, self._threads = self._threads, []
+        for _ in threads:
             self._queue.put(None)
+        for thread in threads:
             thread.join(timeout)
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, name="commit", daemon=True)
-                self._thread.start()
+            if not self._threads:
+                self._threads = [
+                    threading.Thread(target=self._loop, name=f"commit-{n}", daemon=True) for n in range(COMMITTERS)
+                ]
+                for thread in self._threads:
+                    thread.start()
 
     def _loop(self) -> None:
-        while True:
+        last = False
+        while not last:
             taken = self._queue.get()
             if taken is None:
                 return
-            slots, last = list(taken), False
-            while len(slots) < MOST_SLOTS and not last:
+            slots = list(taken)
+            while len(slots) < MOST_SLOTS:
                 try:
                     more = self._queue.get_nowait()
                 except queue.Empty:
                     break
-                last = more is None
-                slots += more or []
+                if more is None:
+                    last = True
+                    break
+                slots += more
             try:
                 self._commit(slots)
-            except Exception as error:
-                log.exception("a commit failed")
+            except Exception as error:  # the thread must outlive any one commit
+                level = logging.WARNING if isinstance(error, PyMongoError) else logging.ERROR
+                log.log(
+                    level, "%d predictions were not stored: %s", len(slots), error, exc_info=level > logging.WARNING
+                )
                 for slot in slots:
                     slot.error = StorageUnavailable(f"the prediction could not be stored: {type(error).__name__}")
             for slot in slots:
                 slot.finish()
-            if last:
-                return
 
     def _commit(self, slots: list[Slot]) -> None:
         at = now()
@@ -94,22 +108,7 @@ class Store:
             if slot.record.store_inputs:
                 inputs += input_documents(slot, slot.record, at)
             results += result_documents(slot, slot.record, at)
-        try:
-            if inputs:
-                self._insert("inputs", inputs)
-            self._insert("results", results)
-        except PyMongoError as error:
-            log.warning("%d results were not stored: %s", len(results), error)
-            for slot in slots:
-                slot.error = StorageUnavailable(f"the prediction could not be stored: {type(error).__name__}")
-
-    def _insert(self, name: str, documents: list[Document]) -> None:
-        try:
-            self._db[name].insert_many(documents, ordered=False)
-        except BulkWriteError as error:
-            # Every _id is ours and new: a duplicate is our own write, sent again by the driver.
-            if any(issue["code"] != DUPLICATE_KEY for issue in error.details["writeErrors"]):
-                raise
+        write_together(self._db, inputs, results, sum(map(_size, slots)))
 
 
 def input_documents(slot: Slot, record: Record, at: datetime) -> list[Document]:
@@ -134,16 +133,16 @@ def input_documents(slot: Slot, record: Record, at: datetime) -> list[Document]:
 def result_documents(slot: Slot, record: Record, at: datetime) -> list[Document]:
     """One document of `results` for each row of a request that was computed, or failed."""
     documents = []
+    timing = slot.timing
     for row in range(slot.rows):
         document: dict[str, Any] = {"_id": record.results[row], **record.model}
         if record.inputs is not None:
             document["input"] = record.inputs[row]
-        if slot.outputs is not None:
-            document.update(succeeded(slot.outputs, row, record.classes))
+        if row in slot.failures or slot.outputs is None:
+            document.update(failed("execution_failed", slot.failures.get(row, "the model gave nothing")))
         else:
-            code = "execution_failed" if isinstance(slot.error, ExecutionFailed) else "failed"
-            document.update(failed(code, str(slot.error)))
-        document["timing"] = slot.timing
+            document.update(succeeded(slot.outputs, row, record.classes))
+        document["timing"] = timing
         document["protocol"] = record.protocol
         if record.request is not None:
             document["request"] = record.request
@@ -151,3 +150,10 @@ def result_documents(slot: Slot, record: Record, at: datetime) -> list[Document]
             document["meta"] = record.meta[row]
         documents.append(stamp_new(document, record.owners[row] if record.owners else record.owner, at))
     return documents
+
+
+def _size(slot: Slot) -> int:
+    """About how many bytes a slot's documents have."""
+    arrays = [*slot.inputs.values(), *(slot.outputs or {}).values()]
+    tensors = sum(sum(map(len, a.reshape(-1))) if a.dtype == object else a.nbytes for a in arrays)
+    return tensors + 1024 * slot.rows

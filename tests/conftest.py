@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mongomock
@@ -69,9 +70,13 @@ def client(_client: MongoClient[dict[str, Any]]) -> MongoClient[dict[str, Any]]:
 
 
 @pytest.fixture
-def mock_client() -> Any:
+def mock_client(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A client of a database in memory."""
-    return mongomock.MongoClient("mongodb://localhost/almanac", tz_aware=True)
+    # mongomock knows no write concern.
+    monkeypatch.setattr(mongomock.Database, "with_options", lambda database, **_: database)
+    client = mongomock.MongoClient("mongodb://localhost/almanac", tz_aware=True)
+    client.options = SimpleNamespace(timeout=None)  # GridFS asks for it
+    return client
 
 
 class Tokens:
@@ -93,6 +98,9 @@ class Api:
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def __getattr__(self, method: str) -> Callable[..., TestResponse]:
+        if method.startswith("_"):
+            raise AttributeError(method)
+
         def send(path: str, *, headers: dict[str, str] | None = None, **kwargs: Any) -> TestResponse:
             url = path if path.startswith("/") else f"/api/v1/{path}"
             response: TestResponse = self.http.open(

@@ -7,7 +7,7 @@ from api.resources.base import Resource
 from ml.database.client import Document
 from ml.service import Service
 
-NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
 
 
 class Inputs(Resource):

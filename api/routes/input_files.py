@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import base64
-import io
 from typing import Any
 
 import numpy as np
 import orjson
 from bson import ObjectId
 from flask import Blueprint, Request, Response, current_app, request
-from PIL import Image, UnidentifiedImageError
 from werkzeug.exceptions import NotFound
 
 from api.auth.caller import current_caller
 from api.errors import ApiError
 from ml.database.client import Document
 from ml.service import Service
-from ml.tensors import TensorIssues, from_npy, from_stored, is_packed, to_npy, to_stored
+from ml.tensors import (
+    NPY_MAGIC,
+    TensorIssues,
+    from_npy,
+    from_stored,
+    is_packed,
+    read_image,
+    to_npy,
+    to_stored,
+)
 
 blueprint = Blueprint("input_files", __name__, url_prefix="/api/v1")
 
-#: An image with more pixels is refused before it is decoded.
-MAX_PIXELS = 50_000_000
 FORM_FIELDS = frozenset({"model", "tags", "meta"})
 
 
@@ -51,31 +56,11 @@ def input_from_form(form: Request) -> Document:
 
 
 def decode(data: bytes) -> np.ndarray[Any, Any]:
-    """The array in a .npy file, or the pixels of a PNG or JPEG: shape (rows, columns) or (.., channels), UINT8 or,
-    from a PNG of 16-bit greys, UINT16.
-    """
+    """The array in a .npy file, or the pixels of a PNG or JPEG."""
     try:
-        if data.startswith(b"\x93NUMPY"):
-            return from_npy(data)
-        return _pixels(data)
+        return from_npy(data) if data.startswith(NPY_MAGIC) else read_image(data)
     except TensorIssues as error:
         raise ApiError(422, "the file cannot be read", error.issues) from None
-
-
-def _pixels(data: bytes) -> np.ndarray[Any, Any]:
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise TensorIssues({"file": f"expected at most {MAX_PIXELS} pixels, got {image.width}x{image.height}"})
-            if image.mode in ("L", "RGB", "RGBA"):
-                return np.asarray(image)
-            if image.mode.startswith("I;16"):
-                return np.asarray(image).astype("<u2")
-            return np.asarray(image.convert("L" if image.mode in ("1", "LA") else "RGB"))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, TensorIssues):
-            raise
-        raise TensorIssues({"file": f"expected a PNG, a JPEG or a .npy array: {error}"}) from None
 
 
 def _base64(data: bytes) -> str:

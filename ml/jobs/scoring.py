@@ -1,4 +1,4 @@
-"""Scores a chunk of a job's rows: what fits one executor call goes together, what fails is told row by row."""
+"""Scores a chunk of a job's rows: rows of one shape go to the executor together, what fails is told row by row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from bson import ObjectId
 
 from ml.database.client import Document
 from ml.database.documents import identity, now, stamp_new
-from ml.errors import ExecutionFailed
 from ml.executors.base import Arrays
 from ml.registry import LiveModel
 from ml.results import failed, succeeded
@@ -44,7 +43,7 @@ def score(live: LiveModel, chunk: Sequence[Document], job: Mapping[str, Any]) ->
 
 
 def _compute(live: LiveModel, rows: Rows) -> dict[ObjectId, dict[str, Any]]:
-    """The fields of rows of one shape. Where the model fails on all, halving finds the rows that are to blame."""
+    """The fields of rows of one shape."""
     names = [spec.name for spec in live.signature.inputs]
     slot = Slot(
         inputs={name: np.stack([arrays[name] for _, arrays in rows]) for name in names},
@@ -54,18 +53,17 @@ def _compute(live: LiveModel, rows: Rows) -> dict[ObjectId, dict[str, Any]]:
     live.batcher.submit(slot)
     if not slot.wait():
         raise TimeoutError(f"the model did not answer within {CHUNK_SECONDS:.0f} s")
-    if isinstance(slot.error, ExecutionFailed):
-        if len(rows) == 1:
-            return {rows[0][0]: {**failed("execution_failed", str(slot.error)), "timing": slot.timing}}
-        half = len(rows) // 2
-        return {**_compute(live, rows[:half]), **_compute(live, rows[half:])}
     if slot.error is not None:
         raise slot.error
-    assert slot.outputs is not None
     timing = slot.timing
-    return {
-        id_: {**succeeded(slot.outputs, index, live.classes), "timing": timing} for index, (id_, _) in enumerate(rows)
-    }
+    fields = {}
+    for index, (id_, _) in enumerate(rows):
+        if index in slot.failures or slot.outputs is None:
+            fields[id_] = failed("execution_failed", slot.failures.get(index, "the model gave nothing"))
+        else:
+            fields[id_] = succeeded(slot.outputs, index, live.classes)
+        fields[id_]["timing"] = timing
+    return fields
 
 
 def _document(

@@ -1,19 +1,26 @@
 """Tensors between the forms they come and go in (JSON, BSON, .npy) and numpy, with dtype and shape checks."""
 
+from ml.tensors.images import read_image, read_image_row
 from ml.tensors.issues import TensorIssues
+from ml.tensors.json_fast import read_body
 from ml.tensors.json_rows import infer_json, parse_instances
-from ml.tensors.npy import from_npy, to_npy
+from ml.tensors.npy import NPY_MAGIC, batch_from_npy, from_npy, to_npy
 from ml.tensors.stored import from_stored, is_packed, outline, to_stored
 from ml.tensors.stored_rows import row_of, stack_stored
 
 __all__ = [
+    "NPY_MAGIC",
     "TensorIssues",
+    "batch_from_npy",
     "from_npy",
     "from_stored",
     "infer_json",
     "is_packed",
     "outline",
     "parse_instances",
+    "read_body",
+    "read_image",
+    "read_image_row",
     "row_of",
     "stack_stored",
     "to_npy",

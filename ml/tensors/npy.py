@@ -8,10 +8,13 @@ import math
 import numpy as np
 from numpy.lib import format as npy
 
-from ml.signature import NUMPY_OF
+from ml.signature import NUMPY_OF, TensorSpec
 from ml.tensors.issues import TensorIssues
 from ml.tensors.stored import MOST_AXES
-from ml.tensors.values import Array
+from ml.tensors.values import Array, ValueIssue, cast_array
+
+#: How every .npy file begins.
+NPY_MAGIC = npy.MAGIC_PREFIX
 
 NUMBERS = frozenset(NUMPY_OF.values()) - {"object"}
 
@@ -24,7 +27,7 @@ def from_npy(data: bytes, place: str = "file") -> Array:
         read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
         if read is None:
             raise ValueError(f"version {version} of the format is not read here")
-        shape, _, dtype = read(stream)
+        shape, fortran, dtype = read(stream)
         if dtype.name not in NUMBERS and (dtype.kind not in "SU" or dtype.itemsize == 0):
             raise ValueError(f"dtype {dtype} is not read here")
         if len(shape) > MOST_AXES:
@@ -32,8 +35,8 @@ def from_npy(data: bytes, place: str = "file") -> Array:
         # The header is believed only as far as the bytes that came with it.
         if math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
             raise ValueError(f"{len(data) - stream.tell()} bytes of data do not make {dtype}{list(shape)}")
-        stream.seek(0)
-        array = npy.read_array(stream, allow_pickle=False)
+        # A view of the bytes that came, not a copy of them.
+        array = np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran else "C")
         if dtype.kind in "SU":
             array = _bytes_of(array)
     except Exception as error:  # noqa: BLE001  numpy parses the header with several classes of error
@@ -43,6 +46,21 @@ def from_npy(data: bytes, place: str = "file") -> Array:
     if array.dtype == object:
         return array
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
+
+
+def batch_from_npy(data: bytes, spec: TensorSpec, place: str = "body") -> Array:
+    """A batch of rows for an input from a .npy file, first axis the rows, in the input's dtype. Raises TensorIssues."""
+    array = from_npy(data, place)
+    if array.ndim == 0 or not spec.fits(array.shape[1:]):
+        wanted = ["rows", *("?" if n is None else n for n in spec.shape)]
+        raise TensorIssues(
+            {place: f"{spec.name} expected shape [{', '.join(map(str, wanted))}], got {list(array.shape)}"}
+        )
+    try:
+        return cast_array(array, spec.dtype)
+    except ValueIssue as error:
+        at = "" if error.index is None else f"row {error.index // math.prod(array.shape[1:])}: "
+        raise TensorIssues({place: f"{spec.name} expected {spec}: {at}{error}"}) from None
 
 
 def _bytes_of(array: Array) -> Array:

@@ -1,0 +1,198 @@
+"""What a predict request asks for, read from any of its forms: JSON, a .npy batch, files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from bson import ObjectId
+from flask import request
+from werkzeug.datastructures import MultiDict
+
+from api.errors import ApiError
+from api.requests import JSON, json_body, lenient_body
+from api.validation import free_form_problem
+from ml.service import LiveModel
+from ml.tensors import NPY_MAGIC, TensorIssues, batch_from_npy, from_npy, parse_instances, read_body, read_image_row
+from ml.tensors.values import Array, ValueIssue, cast_array, describe
+
+NPY = "application/x-npy"
+FORM = "multipart/form-data"
+
+FIELDS = ("instances", "inputs", "meta", "store", "timeout_ms", "outputs")
+#: What stands in the query string where the body is a .npy file, and in the form where files are sent.
+PARAMETERS = ("store", "timeout_ms", "outputs")
+STORES = ("all", "result", "none")
+MAX_TIMEOUT_MS = 600_000
+MOST_ROWS = 10_000
+
+Fields = dict[str, Any]
+
+
+def read_request(live: LiveModel) -> Fields:
+    """The fields of ml.service.Prediction that this request gives. Raises 415, or 422 with what does not fit."""
+    asked = request._get_current_object()  # type: ignore[attr-defined]
+    kind = asked.mimetype
+    if kind == JSON:
+        _no_parameters()
+        quick = read_body(asked.get_data(), live.signature)
+        if quick is None:
+            return _json(live)
+        arrays, others = quick
+        fields = check_fields({"instances": next(iter(arrays.values())), **others})
+        fields["arrays"] = arrays
+        return fields
+    try:
+        if kind == NPY:
+            fields = _parameters(request.args)
+            fields["arrays"] = {_sole(live).name: batch_from_npy(asked.get_data(), _sole(live))}
+        elif kind == FORM:
+            _no_parameters()
+            fields = _form(live)
+        else:
+            came = request.headers.get("Content-Type") or "none"
+            raise ApiError(415, f"expected Content-Type {JSON}, {NPY} or {FORM}, got {came[:100]}")
+    except TensorIssues as error:
+        raise ApiError(422, "the rows do not fit the model", error.issues) from None
+    rows = len(next(iter(fields["arrays"].values())))
+    if rows > MOST_ROWS:
+        raise ApiError(422, "too many rows", {"body": f"expected at most {MOST_ROWS} rows, got {rows}"})
+    return fields
+
+
+def _json(live: LiveModel) -> Fields:
+    try:
+        return check_fields(json_body())
+    except ApiError as error:
+        # Where it is no JSON for a NaN or Infinity in a row, say which row and input that is.
+        body = lenient_body() if "body" in error.issues else None
+        if isinstance(body, dict) and "instances" in body:
+            try:
+                parse_instances(body["instances"], live.signature)
+            except TensorIssues as issues:
+                error.issues.update(issues.issues)
+        raise
+
+
+def _form(live: LiveModel) -> Fields:
+    """A row for each part named `file`: an image, or the .npy of one row."""
+    spec = _sole(live)
+    form = request.form
+    issues = {
+        name: f"no such field; there are file, resize, {', '.join(PARAMETERS)}"
+        for name in (*form, *request.files)
+        if name not in (*PARAMETERS, "resize", "file")
+    }
+    if form.get("resize", "false") not in ("true", "false"):
+        issues["resize"] = f"expected true or false, got {describe(form['resize'])}"
+    files = request.files.getlist("file")
+    if not files:
+        issues["file"] = "expected one file or more, got none"
+    if issues:
+        raise ApiError(422, "the form does not fit", issues)
+    fields = _parameters(form)
+    resize = form.get("resize") == "true"
+    rows: list[Array] = []
+    for index, file in enumerate(files[: MOST_ROWS + 1]):
+        data, place = file.read(), f"file[{index}]"
+        if data.startswith(NPY_MAGIC):
+            row = from_npy(data, place)
+            if not spec.fits(row.shape):
+                raise TensorIssues({place: f"{spec.name} expected {spec}, got shape {list(row.shape)}"})
+            try:
+                row = cast_array(row, spec.dtype)
+            except ValueIssue as error:
+                raise TensorIssues({place: f"{spec.name} expected {spec}: {error}"}) from None
+        else:
+            row = read_image_row(data, spec, place, resize=resize)
+        if rows and row.shape != rows[0].shape:
+            raise TensorIssues({place: f"expected shape {list(rows[0].shape)} as in the first, got {list(row.shape)}"})
+        rows.append(row)
+    fields["arrays"] = {spec.name: np.stack(rows)}
+    return fields
+
+
+def _sole(live: LiveModel) -> Any:
+    inputs = live.signature.inputs
+    if len(inputs) > 1:
+        names = ", ".join(spec.name for spec in inputs)
+        raise ApiError(422, "a file is one input", {"body": f"the model takes {names}: send JSON"})
+    return inputs[0]
+
+
+def _parameters(given: MultiDict[str, str]) -> Fields:
+    """`store`, `timeout_ms` and `outputs` (names with commas between) as strings give them."""
+    fields: Fields = {}
+    for name in given:
+        value: Any = given[name]
+        if name == "timeout_ms" and value.isascii() and value.isdigit() and len(value) < 10:
+            value = int(value)
+        elif name == "outputs":
+            value = value.split(",")
+        if name != "resize":
+            fields[name] = value
+    return check_fields(fields, rows=False)
+
+
+def _no_parameters() -> None:
+    if request.query_string:
+        issues = dict.fromkeys(request.args, "not in the query string with a body of this type")
+        raise ApiError(400, "the query is not understood", issues)
+
+
+def check_fields(body: Any, *, rows: bool = True) -> Fields:
+    """The request's fields, each checked but for the rows themselves. Raises a 422."""
+    if not isinstance(body, dict):
+        raise ApiError(422, "the body is an object", {"body": f"expected an object, got {describe(body)}"})
+    known = FIELDS if rows else PARAMETERS
+    issues: dict[str, str] = {
+        field: f"no such field; there are {', '.join(known)}" for field in body if field not in known
+    }
+    if rows and ("instances" in body) == ("inputs" in body):
+        came = "both" if "inputs" in body else "neither"
+        issues["instances"] = f"expected instances (rows) or inputs (ids of stored inputs), got {came}"
+    fields = {name: body[name] for name in known if name in body}
+    if "inputs" in fields:
+        fields["inputs"] = _ids(fields["inputs"], issues)
+    if isinstance(fields.get("instances"), (list, np.ndarray)) and len(fields["instances"]) > MOST_ROWS:
+        issues["instances"] = f"expected at most {MOST_ROWS} rows, got {len(fields['instances'])}"
+    if "meta" in fields:
+        _check_meta(fields["meta"], issues)
+    if fields.get("store", "all") not in STORES:
+        issues["store"] = f"expected one of {', '.join(STORES)}, got {describe(fields['store'])}"
+    if "timeout_ms" in fields:
+        timeout = fields["timeout_ms"]
+        if type(timeout) is not int or not 1 <= timeout <= MAX_TIMEOUT_MS:
+            issues["timeout_ms"] = f"expected a whole number from 1 to {MAX_TIMEOUT_MS}, got {describe(timeout)}"
+    outputs = fields.get("outputs")
+    if "outputs" in fields and not (isinstance(outputs, list) and all(isinstance(name, str) for name in outputs)):
+        issues["outputs"] = f"expected a list of output names, got {describe(outputs)}"
+    if issues:
+        raise ApiError(422, "the request does not fit", issues)
+    return fields
+
+
+def _ids(value: Any, issues: dict[str, str]) -> list[ObjectId]:
+    if not isinstance(value, list) or not value or len(value) > MOST_ROWS:
+        issues["inputs"] = f"expected a list of 1 to {MOST_ROWS} ids, got {describe(value)}"
+        return []
+    ids = []
+    for index, item in enumerate(value):
+        if isinstance(item, str) and ObjectId.is_valid(item):
+            ids.append(ObjectId(item))
+        else:
+            issues[f"inputs[{index}]"] = f"expected the id of an input, got {describe(item)}"
+    return ids
+
+
+def _check_meta(meta: Any, issues: dict[str, str]) -> None:
+    if meta is None:
+        return
+    if not isinstance(meta, list):
+        issues["meta"] = f"expected a list with an object for each row, got {describe(meta)}"
+        return
+    for index, item in enumerate(meta):
+        if item is not None and not isinstance(item, dict):
+            issues[f"meta[{index}]"] = f"expected an object, got {describe(item)}"
+        elif problem := free_form_problem(item):
+            issues[f"meta[{index}]"] = problem

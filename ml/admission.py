@@ -1,0 +1,36 @@
+"""How much may be under way at once: what comes beyond it is refused at once, rather than waiting unseen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ml.errors import Overloaded
+
+
+class Admission:
+    """A number of places. Threads wait for what they asked for, so threads are what runs out first."""
+
+    def __init__(self, places: int, what: str) -> None:
+        self._free = threading.Semaphore(places)
+        self._places = places
+        self._what = what
+
+    def take(self) -> None:
+        """Take a place, or raise Overloaded; never waits."""
+        if not self._free.acquire(blocking=False):
+            raise Overloaded(f"{self._places} {self._what} are under way already")
+
+    def give(self) -> None:
+        """Give a place back."""
+        self._free.release()
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """A place for the length of a block."""
+        self.take()
+        try:
+            yield
+        finally:
+            self.give()

@@ -1,0 +1,105 @@
+"""A predict body whose rows are plain lists of numbers, read without a Python object for each number.
+
+It is a way to be quick, never a way to decide: whatever is not plainly right gives None, and the slow way
+(`json_rows.py`) then says what is wrong or takes it. Measured on one row of 784 floats: 15 µs against 68 µs.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import numpy as np
+import simdjson
+
+from ml.signature import Signature, TensorSpec
+from ml.tensors.values import Array
+
+_parsers = threading.local()
+
+
+def read_body(data: bytes, signature: Signature) -> tuple[dict[str, Array], dict[str, Any]] | None:
+    """The batch of `instances` by input name and the body's other fields, or None for the slow way.
+
+    For models with one numeric input. The lengths of lists are checked at every level: the parser's buffer holds the
+    numbers of all nested lists alike, so `[1, [2], 3]` would look like three numbers. How many brackets the body has
+    tells lists from numbers.
+    """
+    spec = signature.inputs[0]
+    if len(signature.inputs) > 1 or spec.numpy_dtype.kind not in "fiu":
+        return None
+    try:
+        parser = _parsers.parser
+    except AttributeError:
+        parser = _parsers.parser = simdjson.Parser()
+    try:
+        # The parser refuses to read on while parts of what it read before are alive: they end with this call.
+        return _read(parser.parse(data), data, spec)
+    except (ValueError, TypeError, RuntimeError, KeyError, AttributeError):
+        return None
+
+
+def _read(document: Any, data: bytes, spec: TensorSpec) -> tuple[dict[str, Array], dict[str, Any]] | None:
+    names = list(document.keys())
+    if len(set(names)) != len(names):
+        return None
+    instances = document["instances"]
+    shape = _shape(instances, spec)
+    others = {name: _plain(document[name]) for name in names if name != "instances"}
+    if shape is None or data.count(b"[") != _lists(shape) + sum(_brackets(value) for value in others.values()):
+        return None
+    floats = spec.numpy_dtype.kind == "f"
+    wide = np.frombuffer(instances.as_buffer(of_type="d" if floats else "i"), "f8" if floats else "i8")
+    if wide.size != math.prod(shape):
+        return None
+    with np.errstate(all="ignore"):
+        narrow = wide.astype(spec.numpy_dtype)
+    # What overflowed to infinity, or wrapped around, is for the slow way to name.
+    if not (np.isfinite(narrow).all() if floats else (narrow == wide).all()):
+        return None
+    return {spec.name: narrow.reshape(shape)}, others
+
+
+def _shape(instances: Any, spec: TensorSpec) -> tuple[int, ...] | None:
+    """The shape of the batch, where every list at every level has the length that it must have."""
+    found = [len(instances)]
+    level = list(instances)
+    for depth, wanted in enumerate(spec.shape):
+        lengths = set(map(len, level))
+        if len(lengths) != 1:
+            return None
+        (length,) = lengths
+        if length == 0 or (wanted is not None and wanted != length):
+            return None
+        found.append(length)
+        if depth + 1 < len(spec.shape):
+            level = [item for part in level for item in part]
+    return tuple(found) if found[0] else None
+
+
+def _lists(shape: tuple[int, ...]) -> int:
+    """How many lists a batch of this shape is written with."""
+    count, total = 1, 1
+    for length in shape[:-1]:
+        count *= length
+        total += count
+    return total
+
+
+def _plain(value: Any) -> Any:
+    """What is not `instances` as Python values."""
+    if isinstance(value, simdjson.Object):
+        return value.as_dict()
+    return value.as_list() if isinstance(value, simdjson.Array) else value
+
+
+def _brackets(value: Any) -> int:
+    """How often `[` stands in a value as JSON. In a string it may be written otherwise; then the count is not met."""
+    if isinstance(value, str):
+        return value.count("[")
+    if isinstance(value, list):
+        return 1 + sum(map(_brackets, value))
+    if isinstance(value, dict):
+        return sum(key.count("[") + _brackets(item) for key, item in value.items())
+    return 0

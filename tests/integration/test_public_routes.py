@@ -1,0 +1,141 @@
+"""Deny by default: every rule and method is a 401 without a key, but for the few on the public list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from werkzeug.routing import Rule
+
+from api import create_app
+from api.auth.guard import PUBLIC
+from settings import Settings
+from tests.conftest import ADMIN_KEY, Api
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+EXAMPLES = {"_id": "0" * 24, "input_id": "0" * 24, "name": "m", "version": 1, "alias": "stable"}
+
+
+def rules(api: Api) -> list[Rule]:
+    return list(api.http.application.url_map.iter_rules())
+
+
+def url_of(api: Api, rule: Rule) -> str:
+    adapter = api.http.application.url_map.bind("localhost")
+    return adapter.build(rule.endpoint, {name: EXAMPLES[name] for name in rule.arguments}, method=None)
+
+
+def refused(answer: Any) -> bool:
+    assert answer.status_code == 401, answer.text
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="almanac"'
+    if answer.request.method != "HEAD":
+        assert answer.json["_status"] == "ERR"
+        assert answer.json["_error"]["code"] == 401
+    return True
+
+
+@pytest.mark.parametrize("token", [None, "wrong", "user:", "root:eve"])
+def test_every_rule_and_method_is_refused_without_a_valid_key(mock_api: Api, token: str | None) -> None:
+    stranger = mock_api.as_caller(token)
+    seen = 0
+    for rule in rules(mock_api):
+        url = url_of(mock_api, rule)
+        for method in METHODS:
+            answer = getattr(stranger, method.lower())(url)
+            if rule.endpoint in PUBLIC and method in (rule.methods or ()):
+                assert answer.status_code in (200, 503), (method, url)
+            else:
+                assert refused(answer), (method, url)
+            seen += 1
+    assert seen >= 8 * 17
+
+
+def test_the_public_list_is_short_and_real(mock_api: Api) -> None:
+    endpoints = {rule.endpoint for rule in rules(mock_api)}
+    assert {"health.live", "health.ready"} == PUBLIC <= endpoints
+    assert all(rule.rule.startswith("/health/") for rule in rules(mock_api) if rule.endpoint in PUBLIC)
+
+
+def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
+    assert {rule.rule for rule in rules(mock_api)} == {
+        "/health/live",
+        "/health/ready",
+        "/api/v1/",
+        *(f"/api/v1/{name}" for name in ("models", "inputs", "results", "jobs")),
+        *(f'/api/v1/{name}/<regex("[a-f0-9]{{24}}"):_id>' for name in ("models", "inputs", "results", "jobs")),
+        "/api/v1/inputs/<ObjectId:input_id>/data",
+        "/api/v1/models/<name>/predict",
+        "/api/v1/models/<name>/versions/<int:version>/predict",
+        "/api/v1/models/<name>/aliases/<alias>/predict",
+    }
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/nope", "/api", "/api/v1/nope", "/api/v1/inputs/x/y", "/static/x", "/api/v1//inputs", "/%2e%2e/etc/passwd"],
+)
+def test_what_is_not_there_is_not_told_to_strangers(mock_api: Api, path: str) -> None:
+    assert refused(mock_api.as_caller(None).get(path))
+    answer = mock_api.get(path)
+    assert (answer.status_code, answer.json["_error"]["code"]) == (404, 404)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        f"Basic {ADMIN_KEY}",
+        ADMIN_KEY,
+        f"Bearer {ADMIN_KEY}x",
+        f"Bearer {ADMIN_KEY[:-1]}",
+        f"Bearer {ADMIN_KEY} {ADMIN_KEY}",
+        f"Bearer\t{ADMIN_KEY}x",
+        "Bearer é\xff",
+        f"Bearer {ADMIN_KEY.upper()}",
+        "Bearer " + "x" * 5000,
+    ],
+)
+def test_only_the_key_itself_opens(mock_client: Any, tmp_path: Any, header: str | None) -> None:
+    app = create_app(Settings(data_dir=tmp_path, admin_key=ADMIN_KEY, _env_file=None), mock_client)
+    http = app.test_client()
+    for scheme in ("Bearer", "bearer", "BEARER"):
+        assert http.get("/api/v1/inputs", headers={"Authorization": f"{scheme} {ADMIN_KEY}"}).status_code == 200
+    assert refused(http.get("/api/v1/inputs", headers={} if header is None else {"Authorization": header}))
+    app.extensions["service"].close()
+
+
+def test_a_key_of_its_own_is_made_once_and_is_a_secret(mock_client: Any, tmp_path: Any) -> None:
+    keys = set()
+    for _ in range(2):
+        app = create_app(Settings(data_dir=tmp_path, _env_file=None), mock_client)
+        key = (tmp_path / "admin.key").read_text().strip()
+        keys.add(key)
+        answer = app.test_client().get("/api/v1/inputs", headers={"Authorization": f"Bearer {key}"})
+        assert answer.status_code == 200
+        app.extensions["service"].close()
+    assert len(keys) == 1
+    assert (tmp_path / "admin.key").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir() if "admin" in path.name] == ["admin.key"]
+
+
+def test_health(mock_api: Api, api: Api, make_api: Callable[..., Api]) -> None:
+    live = mock_api.as_caller(None).get("/health/live")
+    assert (live.status_code, live.json) == (200, {"live": True})
+    # A service that has not begun to follow the database knows of no model yet.
+    ready = api.as_caller(None).get("/health/ready")
+    assert (ready.status_code, ready.json) == (
+        503,
+        {"ready": False, "reasons": ["the models collection was not read yet"]},
+    )
+
+
+def test_every_answer_carries_a_request_id(mock_api: Api) -> None:
+    for caller in (mock_api, mock_api.as_caller(None)):
+        for path in ("/health/live", "/nope", "/api/v1/inputs", "/api/v1/inputs?x=1"):
+            answer = caller.get(path, headers={"X-Request-ID": "abc-1"})
+            assert answer.headers["X-Request-ID"] == "abc-1"
+            assert len(caller.get(path).headers["X-Request-ID"]) == 32
