@@ -18,7 +18,7 @@ SECRETS_DIR = Path("/run/secrets")
 
 #: Settings that the documentation names and this version does not have: to set one is an error, not a silent nothing.
 PLANNED = frozenset(
-    """WORKERS THREADS MAX_BATCH QUEUE_LIMIT DEADLINE_MS METRICS_PUBLIC LEASE_SECONDS WEBHOOK_PRIVATE_TARGETS AUTH
+    """LEASE_SECONDS WEBHOOK_PRIVATE_TARGETS AUTH
     SECRET_KEY RATE_LIMIT RATE_LIMIT_STORAGE TRUSTED_HOSTS CORS_ORIGINS TLS_CERT TLS_KEY RETENTION_DAYS""".split()
 )
 
@@ -47,6 +47,17 @@ class Settings(BaseSettings):
     jobs: bool = True
     #: Unset: made at the first start, in DATA_DIR/admin.key.
     admin_key: SecretStr | None = None
+    #: HTTP processes, each with its own copy of the models that are kept loaded.
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    #: Requests that can be under way at once in each of them.
+    threads: Annotated[int, Field(ge=16, le=1024)] = 64
+    #: Rows in one executor call, and rows that may wait for one, for each model.
+    max_batch: Annotated[int, Field(ge=1, le=4096)] = 64
+    queue_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
+    #: How long a prediction may take where the request says nothing.
+    deadline_ms: Annotated[int, Field(ge=1, le=600_000)] = 30_000
+    #: Whether /metrics answers without a key.
+    metrics_public: bool = False
     max_body_mb: Annotated[int, Field(ge=1, le=2048)] = 64
     max_model_mb: Annotated[int, Field(ge=1, le=1_000_000)] = 2048
     build_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300
@@ -158,6 +169,7 @@ def eve_settings(settings: Settings, domain: dict[str, Any]) -> dict[str, Any]:
         "MONGO_WRITE_CONCERN": {"w": "majority", "j": True},
         "MAX_CONTENT_LENGTH": settings.max_body_mb * 2**20,
         "MAX_MODEL_BYTES": settings.max_model_mb * 2**20,
+        "METRICS_PUBLIC": settings.metrics_public,
         "MAX_FORM_MEMORY_SIZE": 2**20,
         "MAX_FORM_PARTS": 64,
     }

@@ -9,16 +9,19 @@ from flask import Flask
 from flask_pymongo import BSONObjectIdConverter
 from pymongo import MongoClient
 
-from api import endpoints, errors, render, requests
+from api import doors, endpoints, errors, render, requests
 from api.auth.guard import protect
 from api.auth.keys import AdminKey, Authenticator, admin_key_in
 from api.data import SharedMongo
 from api.resources import domain
-from api.routes import health, input_files, model_files, predict
+from api.routes import health, input_files, metrics, model_files, predict
 from api.validation import AlmanacValidator
 from ml.database.client import database_of
-from ml.service import BuildLimits, Service
+from ml.service import BuildLimits, Limits, Service
 from settings import Settings, eve_settings
+
+#: Threads that predictions leave to everything else, so that health and lists always find one.
+FOR_OTHERS = 8
 
 
 def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authenticator: Authenticator | None) -> Eve:
@@ -32,26 +35,43 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
         database_of(client),
         settings.data_dir / "cache",
         BuildLimits(seconds=settings.build_seconds, memory_mb=settings.build_memory_mb),
+        Limits(
+            max_batch=settings.max_batch,
+            queue_limit=settings.queue_limit,
+            places=settings.threads - FOR_OTHERS,
+            deadline_ms=settings.deadline_ms,
+        ),
     )
     # No view is a coroutine: Flask need not look at each function of each request to see that.
     app.ensure_sync = lambda function: function
     errors.register(app)
     render.register(app)
     requests.register(app)
-    if authenticator is None:
-        key = settings.admin_key
-        authenticator = AdminKey(key.get_secret_value() if key is not None else admin_key_in(settings.data_dir))
-    protect(app, authenticator)
-    for routes in (predict, model_files, input_files, health):
+    doors.guard(app, settings.threads)
+    protect(
+        app,
+        authenticator or authenticator_of(settings),
+        frozenset({"metrics.metrics"}) if settings.metrics_public else frozenset(),
+    )
+    for routes in (predict, model_files, input_files, metrics, health):
         app.register_blueprint(routes.blueprint)
     endpoints.register(app)
     return app
 
 
-def make_health_app(service: Service) -> Flask:
-    """Health alone, for a process that only works on jobs."""
+def make_worker_app(settings: Settings, service: Service) -> Flask:
+    """Health and metrics alone, for a process that only works on jobs."""
     app = Flask("api", static_folder=None)
     app.extensions["service"] = service
+    app.config["METRICS_PUBLIC"] = settings.metrics_public
     errors.register(app)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(metrics.blueprint)
+    protect(app, authenticator_of(settings), frozenset({"metrics.metrics"}) if settings.metrics_public else frozenset())
     return app
+
+
+def authenticator_of(settings: Settings) -> Authenticator:
+    """The one that knows the administrator's key."""
+    key = settings.admin_key
+    return AdminKey(key.get_secret_value() if key is not None else admin_key_in(settings.data_dir))

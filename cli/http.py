@@ -14,8 +14,6 @@ from granian.constants import Interfaces
 from cli.lifeline import end_with_parent
 from cli.options import settings_or_exit
 
-#: Threads that can wait for an answer at once, in each worker process.
-THREADS = 64
 #: Connections, idle ones included, in each worker process. Small, and a few that say nothing would lock all out.
 CONNECTIONS = 4096
 #: How long a stop waits for the requests that are being answered, in seconds.
@@ -25,20 +23,20 @@ DRAIN_SECONDS = 30
 @click.command("http", hidden=True)
 @click.option("--host", required=True)
 @click.option("--port", required=True, type=int)
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64))
+@click.option("--workers", type=int)
 @click.option("--parent", type=int, hidden=True)
-def command(host: str, port: int, workers: int, parent: int | None) -> None:
+def command(host: str, port: int, workers: int | None, parent: int | None) -> None:
     """Serve HTTP against ALMANAC_MONGO_URI."""
     end_with_parent(parent)
-    settings_or_exit(host=host, port=port)
+    settings = settings_or_exit(host=host, port=port, workers=workers)
     Granian(
         "cli.http:application",
         factory=True,
         address=host,
         port=port,
         interface=Interfaces.WSGI,
-        workers=workers,
-        blocking_threads=THREADS,
+        workers=settings.workers,
+        blocking_threads=settings.threads,
         backpressure=CONNECTIONS,
         backlog=1024,
         workers_kill_timeout=DRAIN_SECONDS,

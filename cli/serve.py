@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +24,8 @@ from ml.database.embedded import EmbeddedError, EmbeddedMongo
 from ml.database.indexes import NewerDatabase, prepare
 from settings import Settings
 
+#: What prometheus_client reads: figures of the processes in which it is set to one directory are summed.
+METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 #: How long the port of a server that was just killed may stay taken, in seconds.
 PORT_SECONDS = 15.0
 
@@ -30,21 +33,20 @@ PORT_SECONDS = 15.0
 @click.command("serve")
 @click.option("--host", help="Address to listen on.  [default: ALMANAC_HOST, 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on.  [default: ALMANAC_PORT, 8000]")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="HTTP worker processes.")
+@click.option("--workers", type=int, help="HTTP worker processes.  [default: ALMANAC_WORKERS, 1]")
 @click.option("--no-jobs", is_flag=True, help="Start no worker process for jobs.")
 @click.option("--demo", is_flag=True, help="Where no model was ever registered, first run the digits demo.")
-def command(host: str | None, port: int | None, workers: int, no_jobs: bool, demo: bool) -> None:
+def command(host: str | None, port: int | None, workers: int | None, no_jobs: bool, demo: bool) -> None:
     """Serve until Ctrl-C or SIGTERM."""
-    settings = settings_or_exit(host=host, port=port, jobs=False if no_jobs else None)
-    sys.exit(Serving(settings, workers, demo).run())
+    settings = settings_or_exit(host=host, port=port, workers=workers, jobs=False if no_jobs else None)
+    sys.exit(Serving(settings, demo).run())
 
 
 class Serving:
     """One run of `serve`."""
 
-    def __init__(self, settings: Settings, workers: int, demo: bool) -> None:
+    def __init__(self, settings: Settings, demo: bool) -> None:
         self._settings = settings
-        self._workers = workers
         self._demo = demo
         self._url = f"http://{settings.host}:{settings.port}"
         self._supervisor: Supervisor | None = None
@@ -64,8 +66,12 @@ class Serving:
                 uri = settings.mongo_uri.get_secret_value()
             key = settings.admin_key.get_secret_value() if settings.admin_key else admin_key_in(settings.data_dir)
             self._prepare(uri)
+            figures = settings.data_dir / "cache" / "metrics"
+            shutil.rmtree(figures, ignore_errors=True)  # of processes that are gone
+            figures.mkdir(parents=True)
             wait_for_port(settings.host, settings.port, lambda: self._stopping)
-            return self._supervise(embedded, {"ALMANAC_MONGO_URI": uri, "ALMANAC_ADMIN_KEY": key})
+            environment = {"ALMANAC_MONGO_URI": uri, "ALMANAC_ADMIN_KEY": key, METRICS_DIRECTORY: str(figures)}
+            return self._supervise(embedded, environment)
         except (EmbeddedError, NewerDatabase, OSError) as error:
             fail(error)
         finally:
@@ -76,7 +82,7 @@ class Serving:
 
     def _supervise(self, embedded: EmbeddedMongo | None, environment: dict[str, str]) -> int:
         settings = self._settings
-        http = ["http", "--host", settings.host, "--port", str(settings.port), "--workers", str(self._workers)]
+        http = ["http", "--host", settings.host, "--port", str(settings.port), "--workers", str(settings.workers)]
         children = [Child("HTTP", http, environment, restarts=False)]
         if settings.jobs:
             children.append(Child("the worker", ["worker"], environment, restarts=True))

@@ -1,4 +1,4 @@
-"""`run.py worker`: claims jobs and runs them; HTTP for health alone."""
+"""`run.py worker`: claims jobs and runs them; HTTP for health and metrics alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cli.options import open_database, settings_or_exit
 
 @click.command("worker")
 @click.option("--host", help="Address for health.  [default: ALMANAC_HOST, 127.0.0.1]")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port for health; without it there is no HTTP.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port for health and metrics; without it there is no HTTP.")
 @click.option("--parent", type=int, hidden=True)
 def command(host: str | None, port: int | None, parent: int | None) -> None:
     """Claim and run jobs until Ctrl-C or SIGTERM."""
@@ -33,9 +33,9 @@ def command(host: str | None, port: int | None, parent: int | None) -> None:
         if port is not None:
             from werkzeug.serving import make_server
 
-            from api.app import make_health_app
+            from api.app import make_worker_app
 
-            server = make_server(settings.host, port, make_health_app(service), threaded=True)
+            server = make_server(settings.host, port, make_worker_app(settings, service), threaded=True)
             threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
         try:
             Worker(db, service.registry, stop).run()

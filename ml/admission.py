@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ml.errors import Overloaded
+from ml.metrics import refused
 
 
 class Admission:
@@ -20,6 +21,7 @@ class Admission:
     def take(self) -> None:
         """Take a place, or raise Overloaded; never waits."""
         if not self._free.acquire(blocking=False):
+            refused.labels(self._what).inc()
             raise Overloaded(f"{self._places} {self._what} are under way already")
 
     def give(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ml import metrics
 from ml.errors import DeadlineExceeded, ModelNotAvailable, Overloaded
 from ml.executors.base import Arrays, Executor
 from ml.slots import Slot
@@ -40,7 +41,13 @@ class Batcher:
     """
 
     def __init__(
-        self, executor: Executor, sink: Sink, name: str, max_batch: int = MAX_BATCH, queue_limit: int = QUEUE_LIMIT
+        self,
+        executor: Executor,
+        sink: Sink,
+        model: str,
+        version: int,
+        max_batch: int = MAX_BATCH,
+        queue_limit: int = QUEUE_LIMIT,
     ) -> None:
         self._executor = executor
         self._sink = sink
@@ -48,13 +55,19 @@ class Batcher:
         self._queue_limit = queue_limit
         self._arrived: queue.SimpleQueue[Slot | None] = queue.SimpleQueue()
         self._closed = False
+        labels = (model, str(version))
+        self._batch_rows = metrics.batch_rows.labels(*labels)
+        self._queue_seconds = metrics.queue_seconds.labels(*labels)
+        self._compute_seconds = metrics.compute_seconds.labels(*labels)
+        self._succeeded = metrics.rows.labels(*labels, "succeeded")
+        self._failed = metrics.rows.labels(*labels, "failed")
         self._lock = threading.Lock()
         #: Rows that were accepted and not yet taken; guarded by the lock.
         self._rows = 0
         #: Where large slots go on at their next turn, and what was computed of them; the thread's own.
         self._rest: deque[tuple[Slot, int]] = deque()
         self._parts: dict[Slot, list[tuple[int, Outputs | None]]] = {}
-        self._thread = threading.Thread(target=self._loop, name=f"batch-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._loop, name=f"batch-{model}:{version}", daemon=True)
         self._thread.start()
 
     @property
@@ -71,6 +84,7 @@ class Batcher:
             if self._closed:
                 raise ModelNotAvailable("this version is being unloaded")
             if self._rows and self._rows + slot.rows > self._queue_limit:
+                metrics.refused.labels("queue").inc()
                 raise Overloaded(f"{self._rows} rows wait for the model already; the limit is {self._queue_limit}")
             self._rows += slot.rows
             self._arrived.put(slot)
@@ -136,6 +150,8 @@ class Batcher:
         rows = sum(piece.stop - piece.start for piece in pieces)
         outputs = self._call(pieces, rows)
         computed = time.monotonic()
+        self._batch_rows.observe(rows)
+        self._compute_seconds.observe(computed - started)
         at, done = 0, []
         for piece in pieces:
             slot, count = piece.slot, piece.stop - piece.start
@@ -143,10 +159,15 @@ class Batcher:
             at += count
             if piece.start == 0:
                 slot.started, slot.batch = started, rows
+                self._queue_seconds.observe(started - slot.entered)
             slot.computed = computed
             if self._put_together(piece, part):
                 done.append(slot)
         if done:
+            failures = sum(len(slot.failures) for slot in done)
+            self._succeeded.inc(sum(slot.rows for slot in done) - failures)
+            if failures:
+                self._failed.inc(failures)
             self._sink(done)
 
     def _put_together(self, piece: Piece, part: Outputs | None) -> bool:

@@ -216,8 +216,8 @@ class Registry:
         except Exception as error:
             # Zeros are no proof of anything: the build has proven the model on better rows.
             log.warning("%s:%d failed on zeros", version.name, version.number, exc_info=error)
-        name = f"{version.name}:{version.number}"
-        return LiveModel(version, signature, Batcher(executor, self._sink, name, self._max_batch, self._queue_limit))
+        batcher = Batcher(executor, self._sink, *version.key, self._max_batch, self._queue_limit)
+        return LiveModel(version, signature, batcher)
 
     def _follow(self, keep: bool) -> None:
         while not self._stop.is_set():

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import pymongo
 from bson import ObjectId
 from numpy.typing import NDArray
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-from ml.admission import Admission
+from ml.admission import Admission as Admission
 from ml.batcher import MAX_BATCH, QUEUE_LIMIT
 from ml.builder import Builder
 from ml.builder import BuildLimits as BuildLimits
 from ml.catalog import Catalog
 from ml.database.client import Document
+from ml.database.liveness import Liveness
 from ml.errors import (
     DeadlineExceeded,
     ExecutionFailed,
@@ -31,6 +31,8 @@ from ml.errors import (
 )
 from ml.jobs.requests import Jobs
 from ml.jobs.states import BY_CLIENT, ENDED
+from ml.metrics import count_request as count_request
+from ml.metrics import exposition as exposition
 from ml.registry import LiveModel as LiveModel
 from ml.registry import Registry
 from ml.results import label_and_score
@@ -110,6 +112,7 @@ class Service:
         self.db = db
         self.limits = serving or Limits()
         self.admission = Admission(self.limits.places, "predictions")
+        self.liveness = Liveness(db)
         self.store = Store(db)
         self.registry = Registry(
             db, cache / "artefacts", self.store.put, self.limits.max_batch, self.limits.queue_limit
@@ -166,11 +169,6 @@ class Service:
             labels=[label_and_score(slot.outputs, row, live.classes) for row in range(rows)],
             timing={**slot.timing, "total_ms": round((time.monotonic() - began) * 1000, 3)},
         )
-
-    def ping(self, seconds: float) -> None:
-        """Ask the database for a sign of life. Raises PyMongoError where none comes in time."""
-        with pymongo.timeout(seconds):
-            self.db.command("ping")
 
     def signature(self, name: str) -> Signature:
         """The signature of a model's default version. Raises UnknownModel or ModelNotAvailable."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
+from ml import metrics
 from ml.database.client import Document
 from ml.database.documents import now, stamp_new
 from ml.database.group_commit import write_together
@@ -108,7 +110,10 @@ class Store:
             if slot.record.store_inputs:
                 inputs += input_documents(slot, slot.record, at)
             results += result_documents(slot, slot.record, at)
+        began = time.monotonic()
         write_together(self._db, inputs, results, sum(map(_size, slots)))
+        metrics.commit_seconds.observe(time.monotonic() - began)
+        metrics.commit_rows.observe(len(results))
 
 
 def input_documents(slot: Slot, record: Record, at: datetime) -> list[Document]:

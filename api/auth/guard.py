@@ -13,12 +13,16 @@ PUBLIC = frozenset({"health.live", "health.ready"})
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="almanac"'}
 
 
-def protect(app: Flask, authenticator: Authenticator) -> None:
-    """Make `app` refuse every request without a valid key, whatever it is for, unless it is public."""
+def protect(app: Flask, authenticator: Authenticator, also: frozenset[str] = frozenset()) -> None:
+    """Make `app` refuse every request without a valid key, whatever it is for, unless its endpoint is public.
+
+    `also` are endpoints that are public by a setting.
+    """
+    public = PUBLIC | also
 
     def authenticate() -> None:
         asked = request._get_current_object()  # type: ignore[attr-defined]
-        if asked.endpoint in PUBLIC:
+        if asked.endpoint in public:
             g.caller = None
             return
         scheme, _, token = asked.environ.get("HTTP_AUTHORIZATION", "").partition(" ")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response, current_app
-from pymongo.errors import PyMongoError
 
 from api.render import dumps
 from ml.service import Service
 
 blueprint = Blueprint("health", __name__, url_prefix="/health")
-
-#: How long the database may take to answer before this replica is not ready, in seconds.
-PING_SECONDS = 2.0
 
 
 @blueprint.get("/live")
@@ -24,11 +20,8 @@ def live() -> Response:
 def ready() -> Response:
     """200 when the database answers and the models that this replica keeps were loaded once; else 503 with reasons."""
     service: Service = current_app.extensions["service"]
-    reasons = []
-    try:
-        service.ping(PING_SECONDS)
-    except PyMongoError as error:
-        reasons.append(f"the database does not answer: {type(error).__name__}")
+    problem = service.liveness.problem()
+    reasons = [problem] if problem else []
     reasons += service.registry.reasons_not_ready()
     body = dumps({"ready": not reasons, **({"reasons": reasons} if reasons else {})})
     return Response(body, 503 if reasons else 200, mimetype="application/json")

@@ -7,9 +7,11 @@ from typing import Any
 from flask import Blueprint, Response, current_app, g, request
 
 from api.auth.caller import current_caller
+from api.errors import CODES, ApiError
 from api.predict_request import NPY, read_request
 from api.render import MIME, dumps
-from ml.service import Answer, Prediction, Service
+from ml.errors import ServiceError
+from ml.service import Answer, LiveModel, Prediction, Service, count_request
 from ml.tensors import to_npy
 
 blueprint = Blueprint("predict", __name__, url_prefix="/api/v1/models")
@@ -34,11 +36,21 @@ def with_alias(name: str, alias: str) -> Response:
 
 
 def _predict(name: str, version: int | None = None, alias: str | None = None) -> Response:
+    try:
+        return _answer(name, version, alias)
+    except (ApiError, ServiceError) as error:
+        code = error.code if isinstance(error, ApiError) else CODES[type(error)]
+        live: LiveModel | None = g.get("live")  # what is not known here is no label: clients make names up
+        count_request(live.version.key if live else ("", ""), code)
+        raise
+
+
+def _answer(name: str, version: int | None, alias: str | None) -> Response:
     service: Service = current_app.extensions["service"]
     # Refused before anything is read: a thread that parses for a request which must wait is one less for others.
     with service.admission.enter():
         # Which model is looked at first: to be told of a wrong row does not help where there is no such model.
-        live = service.registry.resolve(name, version, alias)
+        live = g.live = service.registry.resolve(name, version, alias)
         fields = read_request(live)
         caller = current_caller()
         asked = Prediction(
@@ -51,6 +63,7 @@ def _predict(name: str, version: int | None = None, alias: str | None = None) ->
             **fields,
         )
         answer = service.predict(asked, live)
+    count_request(live.version.key, 200)
     if _wants_npy():
         return Response(to_npy(next(iter(answer.outputs.values()))), mimetype=NPY)
     return Response(dumps(_body(answer)), mimetype=MIME)

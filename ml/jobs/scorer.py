@@ -18,6 +18,7 @@ from ml.database.transactions import transact
 from ml.errors import ModelNotAvailable, UnknownModel
 from ml.jobs import rows, states
 from ml.jobs.scoring import score
+from ml.metrics import job_rows
 from ml.registry import LiveModel, Registry
 
 log = logging.getLogger(__name__)
@@ -123,6 +124,10 @@ class Scorer:
                 raise
             self._commit(absent, {}, checkpoint, phase)
             return
+        failures = sum(result["status"] == "failed" for result in results)
+        labels = (self._job["model"], str(self._job["version"]))
+        job_rows.labels(*labels, "succeeded").inc(len(results) - failures)
+        job_rows.labels(*labels, "failed").inc(failures)
         self._done, self._failed, self._scored = done, bad, self._scored + len(results)
 
     def _progress(self, done: int, bad: int, scored: int) -> dict[str, Any]:

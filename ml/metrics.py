@@ -1,0 +1,52 @@
+"""What is counted and timed, by the names in docs/metrics.md.
+
+Where PROMETHEUS_MULTIPROC_DIR names a directory, the figures of all processes that share it are summed: the supervisor
+gives one to those that it starts. It is read when this module is imported.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+
+#: Seconds: from a tenth of a millisecond, which a small model takes, to the deadline.
+SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+requests = Counter(
+    "almanac_requests", "Predict requests that were answered, by HTTP status.", ["model", "version", "code"]
+)
+rows = Counter("almanac_rows", "Rows that were computed, or on which the model failed.", ["model", "version", "status"])
+batch_rows = Histogram(
+    "almanac_batch_rows", "Rows in one executor call.", ["model", "version"], buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+)
+queue_seconds = Histogram(
+    "almanac_queue_seconds",
+    "From a request's arrival at its model to its executor call.",
+    ["model", "version"],
+    buckets=SECONDS,
+)
+compute_seconds = Histogram("almanac_compute_seconds", "One executor call.", ["model", "version"], buckets=SECONDS)
+commit_seconds = Histogram("almanac_commit_seconds", "One durable commit of inputs and results.", buckets=SECONDS)
+commit_rows = Histogram(
+    "almanac_commit_rows", "Results in one commit.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
+)
+refused = Counter("almanac_refused", "Requests that were refused since too much was under way.", ["reason"])
+job_rows = Counter("almanac_job_rows", "Rows of jobs that were committed.", ["model", "version", "status"])
+
+
+def count_request(model: tuple[str, int | str], code: int) -> None:
+    """Count an answered predict request of a (name, version)."""
+    requests.labels(model[0], str(model[1]), str(code)).inc()
+
+
+def exposition() -> bytes:
+    """All figures in Prometheus' text format."""
+    if not os.environ.get(DIRECTORY):
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
