@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.made
 
-.PHONY: run setup test lint format bench lock clean
+.PHONY: run setup test lint format bench stack stack-test lock clean
 
 run: setup
 	@$(PY) run.py serve --demo
@@ -34,6 +34,13 @@ format: setup
 
 bench: setup
 	$(PY) -m benchmarks.serving
+
+# The compose stack; ARGS goes to `docker compose up`, for example ARGS="--scale api=2 --scale worker=2".
+stack:
+	@$(PYTHON) docker/stack.py up $(ARGS)
+
+stack-test: setup
+	@$(PY) -m tests.stack $(ARGS)
 
 # Writes the lock files anew from pyproject.toml; needs uv.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate

@@ -56,8 +56,9 @@ CODES: dict[type[service.ServiceError], int] = {
     service.ExecutionFailed: 500,
 }
 
-#: The server's codes for what a client's query or value brought about: bad value, type mismatch, regex, too deep ...
-CLIENTS_FAULT = frozenset({2, 9, 14, 15, 16, 17, 27, 40, 52, 51091, 51108, 51270, 6108304})
+#: The server's codes for what a client's query or value brought about: bad value, type mismatch, regex, too deep,
+#: a document that the validator or an index refuses ...
+CLIENTS_FAULT = frozenset({2, 9, 14, 15, 16, 17, 27, 40, 52, 121, 171, 10334, 17419, 51091, 51108, 51270, 6108304})
 
 
 def from_service(error: service.ServiceError) -> ApiError:
@@ -73,8 +74,10 @@ def from_service(error: service.ServiceError) -> ApiError:
 def from_database(error: PyMongoError) -> ApiError:
     """The answer where the database failed: 400 for what the request brought about, else 503."""
     if getattr(error, "code", None) in CLIENTS_FAULT:
-        details = getattr(error, "details", None) or {}
-        return ApiError(400, "the query cannot be answered", {"where": str(details.get("errmsg", "not understood"))})
+        reason = str((getattr(error, "details", None) or {}).get("errmsg", "not understood"))
+        if request.method in ("GET", "HEAD"):
+            return ApiError(400, "the query cannot be answered", {"where": reason})
+        return ApiError(400, "the document cannot be stored", {"body": reason})
     log.warning("the database failed: %s", error)
     return ApiError(503, f"the database is not available ({type(error).__name__})", headers={"Retry-After": "1"})
 

@@ -1,4 +1,4 @@
-"""The healthcheck of the containers: asks the port that is given whether it is ready; exit code 1 and the reason where not."""
+"""The healthcheck of the containers: asks a port whether it is ready; exit code 1, and the reason, where not."""
 
 import http.client
 import sys
@@ -11,5 +11,5 @@ try:
     body = answer.read(2000).decode(errors="replace")
 except OSError as error:
     sys.exit(f"no answer: {error}")
-print(body)  # noqa: T201
+print(body, end="")  # noqa: T201
 sys.exit(answer.status != 200)

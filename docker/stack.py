@@ -3,12 +3,14 @@
 `stack.py up [arguments of docker compose up]` is what `make stack` runs; `stack.py secrets` only makes the secrets.
 Needs Python's own library alone.
 """
+# ruff: noqa: T201 (a command line speaks)
 
 from __future__ import annotations
 
 import base64
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -16,10 +18,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-COMPOSE = ["docker", "compose", "-f", str(HERE / "compose.yaml")]
 
 #: Where secrets are made by root, the containers still run as somebody else: the user of the image.
 IMAGE_USER = 10001
+FIRST_PORT = 8000
 
 
 def mongo_uri() -> str:
@@ -40,7 +42,6 @@ def make_secrets(directory: Path) -> tuple[int, int]:
     """Make what is missing in `directory`, each file with mode 0600; the user and group that own them."""
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
-    owner = (os.getuid(), os.getgid()) if os.getuid() else (IMAGE_USER, IMAGE_USER)
     for name, make in SECRETS.items():
         path = directory / name
         if not path.exists():
@@ -49,7 +50,8 @@ def make_secrets(directory: Path) -> tuple[int, int]:
             partial.unlink(missing_ok=True)
             with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(make() + "\n")
-            os.chown(partial, *owner)
+            if os.getuid() == 0:
+                os.chown(partial, IMAGE_USER, IMAGE_USER)
             partial.rename(path)
     status = (directory / "ADMIN_KEY").stat()
     return status.st_uid, status.st_gid
@@ -63,32 +65,44 @@ def write_env(path: Path, user: int, group: int) -> None:
     path.write_text("".join(f"{line}\n" for line in [*kept, *(f"{name}={value}" for name, value in wanted.items())]))
 
 
-def addresses() -> list[str]:
+def ports(arguments: list[str]) -> str:
+    """A port, or as many as there are to be replicas of `api`."""
+    asked = re.search(r"--scale[ =]api=(\d+)", " ".join(arguments))
+    replicas = int(asked[1]) if asked else 1
+    return f"{FIRST_PORT}-{FIRST_PORT + replicas - 1}" if replicas > 1 else str(FIRST_PORT)
+
+
+def addresses(compose: list[str]) -> list[str]:
     """Where the replicas of `api` are published."""
-    shown = subprocess.run([*COMPOSE, "ps", "--format", "json", "api"], check=True, capture_output=True, text=True)
+    shown = subprocess.run([*compose, "ps", "--format", "json", "api"], check=True, capture_output=True, text=True)
     containers = [json.loads(line) for line in shown.stdout.splitlines()]
-    ports = sorted({port["PublishedPort"] for one in containers for port in one["Publishers"] if port["PublishedPort"]})
-    return [f"http://127.0.0.1:{port}" for port in ports]
+    published = {port["PublishedPort"] for one in containers for port in one["Publishers"] if port["PublishedPort"]}
+    return [f"http://127.0.0.1:{port}" for port in sorted(published)]
 
 
 def main(arguments: list[str]) -> int:
+    """The exit code."""
     if arguments[:1] not in (["up"], ["secrets"]):
         print(__doc__, file=sys.stderr)
         return 2
-    directory = Path(os.environ.get("STACK_SECRETS", HERE / "secrets"))
-    user, group = make_secrets(directory)
-    write_env(HERE / ".env", user, group)
+    directory = Path(os.environ.get("STACK_SECRETS", HERE / "secrets")).absolute()
+    env_file = directory.parent / ".env"
+    write_env(env_file, *make_secrets(directory))
     if arguments[0] == "secrets":
         return 0
+    compose = ["docker", "compose", "--file", str(HERE / "compose.yaml"), "--env-file", str(env_file)]
     try:
-        subprocess.run([*COMPOSE, "version"], check=True, capture_output=True)
+        subprocess.run([*compose, "version"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         print("almanac: this needs Docker Engine 25 and Compose 2.24 or later: see docs/deploy.md", file=sys.stderr)
         return 1
-    up = subprocess.run([*COMPOSE, "up", "--detach", "--build", "--wait", *arguments[1:]])
+    if "STACK_PORTS" not in env_file.read_text():
+        os.environ.setdefault("STACK_PORTS", ports(arguments))
+    up = subprocess.run([*compose, "up", "--detach", "--build", "--wait", *arguments[1:]])
     if up.returncode:
+        print("almanac: `docker compose -f docker/compose.yaml logs` says more", file=sys.stderr)
         return up.returncode
-    print(f"Almanac serves at {' and '.join(addresses())}")
+    print(f"Almanac serves at {' and '.join(addresses(compose))}")
     print(f"admin key: {(directory / 'ADMIN_KEY').read_text().strip()}")
     return 0
 

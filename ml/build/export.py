@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ml.build.keras_model import KerasModel
-from ml.executors.tf import FUNCTION
+from ml.executors.onnx import FILE
+from ml.executors.tf import FUNCTION, input_key
+
+#: The newest set of operators that the converter writes well.
+OPSET = 17
 
 
 def saved_model(model: KerasModel, directory: Path) -> None:
@@ -16,3 +20,32 @@ def saved_model(model: KerasModel, directory: Path) -> None:
     archive.track(model.model)
     archive.add_endpoint(FUNCTION, model.function)
     archive.write_out(str(directory), verbose=False)
+
+
+def onnx(model: KerasModel, directory: Path) -> None:
+    """Write what OnnxExecutor loads: the graph with its variables as constants.
+
+    Keras's own export makes an input of every captured constant, such as a Normalization layer's mean, and then the
+    graph cannot be run; a graph that was frozen before has none.
+    """
+    import tf2onnx
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    concrete = model.function.get_concrete_function()
+    frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False, aggressive_inlining=True)
+    inputs = [tensor.name for tensor in frozen.inputs]
+    outputs = [tensor.name for tensor in frozen.outputs]
+    if len(inputs) != len(model.signature.inputs):
+        raise ValueError(f"the frozen graph has {len(inputs)} inputs for {len(model.signature.inputs)}")
+    # TensorFlow flattens a function's results in the order of their names.
+    keys = sorted(concrete.structured_outputs)
+    names = {tensor: input_key(number) for number, tensor in enumerate(inputs)} | dict(zip(outputs, keys, strict=True))
+    graph, _ = tf2onnx.convert.from_graph_def(
+        frozen.graph.as_graph_def(add_shapes=True),
+        input_names=inputs,
+        output_names=outputs,
+        opset=OPSET,
+        tensors_to_rename=names,
+    )
+    directory.mkdir()
+    (directory / FILE).write_bytes(graph.SerializeToString())

@@ -15,11 +15,15 @@ from ml.build.keras_model import KerasModel, told
 from ml.build.proof import Proof
 from ml.build.report import BuildError
 from ml.executors.base import Executor, ExecutorError
+from ml.executors.onnx import OnnxExecutor
 from ml.executors.tf import TfExecutor
 
 MOST_FILE_BYTES = 16 * 2**30
 #: Every way of running a model: how it is exported, and what runs that.
-WAYS: tuple[tuple[Callable[[KerasModel, Path], None], type[Executor]], ...] = ((export.saved_model, TfExecutor),)
+WAYS: tuple[tuple[Callable[[KerasModel, Path], None], type[Executor]], ...] = (
+    (export.onnx, OnnxExecutor),
+    (export.saved_model, TfExecutor),
+)
 
 
 def main(model: Path, out: Path, memory_mb: int, sample: Path | None) -> int:

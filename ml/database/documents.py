@@ -61,7 +61,7 @@ def etag_filter(etag: str) -> dict[str, Any]:
     if not etag.startswith(DERIVED):
         return {"_etag": etag}
     # Another client may have stored the tag that it was given, too.
-    return {"$or": [{"_etag": etag}, {"_etag": {"$not": {"$regex": TAG}}}]}
+    return {"$or": [{"_etag": etag}, {"_etag": {"$not": {"$regex": TAG}}}, {"_etag": {"$type": "array"}}]}
 
 
 def identity(*parts: str | bytes | ObjectId) -> ObjectId:

@@ -9,7 +9,11 @@ from ml.executors.base import Executor, ExecutorError
 from ml.signature import Signature
 
 #: Name in documents to module and class, imported only when such an artefact is loaded.
-KINDS = {"stub": ("ml.executors.stub", "StubExecutor"), "tf": ("ml.executors.tf", "TfExecutor")}
+KINDS = {
+    "onnx": ("ml.executors.onnx", "OnnxExecutor"),
+    "tf": ("ml.executors.tf", "TfExecutor"),
+    "stub": ("ml.executors.stub", "StubExecutor"),
+}
 
 
 def load_executor(kind: str, artefact: Path, signature: Signature) -> Executor:

@@ -166,10 +166,14 @@ def test_the_report(perceptron: Built) -> None:
         "inputs": [{"name": "pixels", "dtype": "FP32", "shape": [784]}],
         "outputs": [{"name": "digit", "dtype": "FP32", "shape": [10]}],
     }
-    assert report.executor == "tf"
-    assert list(report.artefacts) == ["tf"]
+    assert report.executor == "onnx"
+    assert list(report.artefacts) == ["onnx", "tf"]
     assert (report.artefacts["tf"] / "saved_model.pb").is_file()
-    keras_row, tf_row = report.table
+    assert (report.artefacts["onnx"] / "model.onnx").is_file()
+    keras_row, onnx_row, tf_row = report.table
+    assert (onnx_row["executor"], onnx_row["ok"], list(onnx_row["ms"])) == ("onnx", True, ["1", "8", "32", "128"])
+    assert 0 <= onnx_row["worst"] < 1e-4
+    assert onnx_row["ms"]["1"] < tf_row["ms"]["1"]
     assert (keras_row["executor"], keras_row["ok"], list(keras_row["ms"])) == ("keras", True, ["1"])
     assert (tf_row["executor"], tf_row["ok"], list(tf_row["ms"])) == ("tf", True, ["1", "8", "32", "128"])
     assert tf_row["rows"] == keras_row["rows"] == 28 + 40
@@ -241,7 +245,7 @@ def test_nothing_is_left_but_the_artefacts(everything: dict[str, Built]) -> None
     for built in everything.values():
         out = built.report.artefacts["tf"].parent
         assert {path.name for path in out.parent.iterdir()} <= {"out", "sample.npy"}
-        assert {path.name for path in out.iterdir()} == {"tf", "report.json"}
+        assert {path.name for path in out.iterdir()} - {"onnx"} == {"tf", "report.json"}
         assert all(path.stat().st_mode & 0o077 == 0 for path in out.rglob("*"))
     assert not psutil.Process().children(recursive=True)
 

@@ -118,9 +118,7 @@ def test_a_model_that_there_is_not(api: Api, fields: dict[str, Any], code: int, 
 
 
 @pytest.mark.parametrize(("state", "code"), [("loading", 201), ("failed", 409), ("retired", 409)])
-def test_a_model_in_another_state(
-    api: Api, client: Client, stub: Callable[..., Any], state: str, code: int
-) -> None:
+def test_a_model_in_another_state(api: Api, client: Client, stub: Callable[..., Any], state: str, code: int) -> None:
     stub(client, name="other", state=state)
     answer = api.post("jobs", json={"model": "other"})
     assert answer.status_code == code
@@ -153,7 +151,10 @@ def test_a_model_in_another_state(
         ({"priority": "5"}, {"priority": "expected a whole number, got the string '5'"}),
         ({"max_attempts": 0}, {"max_attempts": "expected at least 1"}),
         ({"status": "queued"}, {"status": "is set by the server; change it with PATCH"}),
-        ({"status": "running"}, {"status": "expected one of ['canceled', 'paused', 'queued'], got the string 'running'"}),
+        (
+            {"status": "running"},
+            {"status": "expected one of ['canceled', 'paused', 'queued'], got the string 'running'"},
+        ),
         ({"progress": {"done": 5}}, {"progress": "is set by the server"}),
         ({"owner": "eve"}, {"owner": "is set by the server"}),
         ({"fence": 5, "scope": {}, "lease": 1}, {"fence": "no such field", "scope": "no such field"}),

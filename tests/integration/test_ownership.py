@@ -121,9 +121,7 @@ def test_the_data_of_anothers_input_is_not_there(alice: Api, api: Api, ids: Any)
 def test_anothers_inputs_are_not_scored(alice: Api, ids: Any) -> None:
     theirs = ids["bob"]["inputs"]
     for store in ("all", "none"):
-        answer = alice.post(
-            "models/sums/predict", json={"inputs": [ids["alice"]["inputs"], theirs], "store": store}
-        )
+        answer = alice.post("models/sums/predict", json={"inputs": [ids["alice"]["inputs"], theirs], "store": store})
         assert answer.status_code == 404
         assert answer.json["_issues"] == {"inputs[1]": f"there is no input {theirs}"}
     answer = alice.post("jobs", json={"model": "sums", "inputs": [theirs]})

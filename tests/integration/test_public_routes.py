@@ -61,6 +61,7 @@ def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
     assert {rule.rule for rule in rules(mock_api)} == {
         "/health/live",
         "/health/ready",
+        "/metrics",
         "/api/v1/",
         *(f"/api/v1/{name}" for name in ("models", "inputs", "results", "jobs")),
         *(f'/api/v1/{name}/<regex("[a-f0-9]{{24}}"):_id>' for name in ("models", "inputs", "results", "jobs")),

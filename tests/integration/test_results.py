@@ -193,7 +193,9 @@ def test_long_outputs_are_outlined_in_lists(api: Api, client: Client) -> None:
 
 def test_a_stream_is_every_match_a_line_each(api: Api, client: Client) -> None:
     db = database_of(client)
-    db["results"].insert_many([{"score": number, "_created": datetime(2026, 1, 1, tzinfo=UTC)} for number in range(250)])
+    db["results"].insert_many(
+        [{"score": number, "_created": datetime(2026, 1, 1, tzinfo=UTC)} for number in range(250)]
+    )
     ndjson = {"Accept": "application/x-ndjson"}
     answer = api.get("results", query_string={"where": '{"score": {"$gte": 10}}', "sort": "-score"}, headers=ndjson)
     assert (answer.status_code, answer.mimetype) == (200, "application/x-ndjson")

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted(path.relative_to(ROOT) for name in ("api", "ml", "cli") for path in (ROOT / name).rglob("*.py")) + [
+FILES = [
+    *sorted(path.relative_to(ROOT) for name in ("api", "ml", "cli") for path in (ROOT / name).rglob("*.py")),
     Path("settings.py"),
     Path("run.py"),
 ]

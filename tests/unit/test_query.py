@@ -211,7 +211,8 @@ def test_any_query_string_is_a_query_or_a_400(pairs: list[tuple[str, str]], name
     try:
         query = parse_query(MultiDict(pairs), RESOURCES[name], item=item)
     except ApiError as error:
-        assert error.code == 400
-        assert error.issues
+        code, wrong = error.code, error.issues
+        assert code == 400
+        assert wrong
     else:
         assert 1 <= query.max_results <= 1000

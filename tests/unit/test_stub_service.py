@@ -115,7 +115,11 @@ def test_a_prediction_that_cannot_be_stored_is_a_503(
     posted = mock_api.post("inputs", json={"data": [1, 2, 3]}).json
     assert mock_api.post("models/sums/predict", json={"instances": [[1, 2, 3]]}).status_code == 200
     request.getfixturevalue("no_writes")
-    for body in ({"instances": [[1, 2, 3]]}, {"instances": [[1, 2, 3]], "store": "result"}, {"inputs": [posted["_id"]]}):
+    for body in (
+        {"instances": [[1, 2, 3]]},
+        {"instances": [[1, 2, 3]], "store": "result"},
+        {"inputs": [posted["_id"]]},
+    ):
         answer = mock_api.post("models/sums/predict", json=body)
         assert answer.status_code == 503
         assert answer.headers["Retry-After"] == "1"

@@ -262,7 +262,8 @@ def test_any_json_is_a_batch_or_is_refused(instances: Any, signature: Signature)
     try:
         arrays = parse_instances(instances, signature)
     except TensorIssues as error:
-        assert all(place.startswith("instances") and reason for place, reason in error.issues.items())
+        issues = error.issues
+        assert all(place.startswith("instances") and reason for place, reason in issues.items())
         return
     for spec in signature.inputs:
         assert arrays[spec.name].dtype == spec.numpy_dtype

@@ -111,6 +111,7 @@ def test_a_damaged_file_is_an_array_or_is_refused(data: bytes, at: int, dtype: s
     try:
         array = from_npy(good[:at] + data + good[at + len(data) :])
     except TensorIssues as error:
-        assert error.issues["file"]
+        reason = error.issues["file"]
+        assert reason
     else:
         assert array.size

@@ -256,4 +256,5 @@ def test_any_garbage_is_a_tensor_or_is_refused(value: Any, wanted: TensorSpec | 
         try:
             read()
         except TensorIssues as error:
-            assert error.issues
+            issues = error.issues
+            assert issues
