@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,9 +65,10 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
         spec = self._scoped(resource, query.where)
         total = self._collection(resource).count_documents(spec, maxTimeMS=MAX_TIME_MS) if query.count else None
         cursor = self.cursor(resource, query).skip(query.skip).limit(query.max_results + 1)
-        documents = list(cursor)
+        # As they come: of long tensors little is kept, and a page of them would not fit into memory.
+        documents = self.presented(resource, cursor, query, short=True)
         g.more = len(documents) > query.max_results
-        return iter(self.presented(resource, documents[: query.max_results], query, short=True)), total
+        return iter(documents[: query.max_results]), total
 
     def cursor(self, resource: str, query: Query) -> Any:
         """A cursor over everything that a query matches and the caller may see."""
@@ -75,20 +76,21 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
         cursor = self._collection(resource).find(spec, projection)
         return cursor.sort(query.sort or [("_id", 1)]).max_time_ms(MAX_TIME_MS)
 
-    def presented(self, resource: str, documents: list[Document], query: Query, *, short: bool) -> list[Document]:
+    def presented(self, resource: str, found: Iterable[Document], query: Query, *, short: bool) -> list[Document]:
         """Stored documents as the caller asked to see them; they are changed and returned."""
-        for document in documents:
+        documents = []
+        for document in found:
             if "_etag" not in _sound(document):
                 document["_etag"] = None if query.projection else derived_etag(document)
             for path in query.hidden - {"_id", "_created", "_updated", "_etag"}:
                 _hide(document, path)
             for name in ("_created", "_updated"):
                 document.setdefault(name, EPOCH)  # as Eve has it for what came without it
-            present(resource, document, short=short, whole=query.shown)
+            documents.append(present(resource, document, short=short, whole=query.shown))
 
         def read(other: str, ids: list[ObjectId]) -> list[Document]:
-            found = Query(where={"_id": {"$in": ids}})
-            return self.presented(other, list(self.cursor(other, found)), found, short=short)
+            asked = Query(where={"_id": {"$in": ids}})
+            return self.presented(other, self.cursor(other, asked), asked, short=short)
 
         embed(resource, documents, query.embedded, read)
         return documents

@@ -29,7 +29,7 @@ NDJSON = "application/x-ndjson"
 
 #: Parameters of pages, which a stream does not have.
 PAGES = ("page", "max_results", "count")
-#: Documents that a stream reads at once.
+#: Documents that a stream reads at once where others are embedded in them.
 CHUNK = 100
 #: Documents in one POST.
 MOST_IN_POST = 1000
@@ -160,11 +160,11 @@ def _stream(name: str) -> Response:
     _no_pages()
     cursor = data.cursor(name, query)
     first = list(islice(cursor, 1))  # what is wrong with the query shows here, before the status is sent
-    documents = chain(first, cursor)
+    documents, at_once = chain(first, cursor), CHUNK if query.embedded else 1
 
     def lines() -> Iterator[bytes]:
         with cursor:
-            while chunk := list(islice(documents, CHUNK)):
+            while chunk := list(islice(documents, at_once)):
                 for document in data.presented(name, chunk, query, short=False):
                     yield dumps(document)
 

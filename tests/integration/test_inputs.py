@@ -159,6 +159,49 @@ def test_a_body_of_another_kind(api: Api, body: Any, message: dict[str, str]) ->
     assert answer.json["_issues"] == message
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ('{"data": [NaN]}', "NaN is not JSON"),
+        ('{"data": [1, -Infinity]}', "Infinity is not JSON"),
+        ('{"data": [1e999]}', ""),
+        ('{"data": ["\\ud800"]}', ""),
+        (b'{"data": ["\xff"]}', ""),
+        ("{", ""),
+        ("", ""),
+        ("[" * 5000, ""),
+    ],
+)
+def test_what_is_not_json_is_a_422(api: Api, body: Any, reason: str) -> None:
+    made = api.post("inputs", json={"data": [1]}).json
+    for answer in (
+        api.post("inputs", data=body, content_type="application/json"),
+        api.post("jobs", data=body, content_type="application/json"),
+        api.patch(f"inputs/{made['_id']}", data=body, content_type="application/json", headers={"If-Match": "*"}),
+    ):
+        assert (answer.status_code, answer.json["_error"]["message"]) == (422, "the body is not JSON")
+        assert reason in answer.json["_issues"]["body"]
+    assert api.get("inputs?count=true").json["_meta"]["total"] == 1
+
+
+def test_a_body_of_another_type_or_size(client: Client, make_api: Callable[..., Api]) -> None:
+    api = make_api(client, max_body_mb=1)
+    path = f"inputs/{api.post('inputs', json={'data': [1]}).json['_id']}"
+    for kwargs in ({"data": "{}", "content_type": "text/plain"}, {"data": "{}"}, {"data": {"tags": "[]"}}):
+        answers = [api.patch(path, headers={"If-Match": "*"}, **kwargs), api.post("jobs", **kwargs)]
+        for answer in answers:
+            assert answer.status_code == 415
+            assert answer.json["_error"]["message"].startswith("expected Content-Type application/json, got ")
+    large = b'{"data": [1], "meta": {"a": "' + b"x" * 2**20 + b'"}}'
+    for answer in (
+        api.post("inputs", data=large, content_type="application/json"),
+        api.patch(path, data=large, content_type="application/json", headers={"If-Match": "*"}),
+        api.post("inputs", data={"file": (io.BytesIO(large), "x.npy")}),
+    ):
+        assert (answer.status_code, answer.json["_error"]["code"]) == (413, 413)
+    assert api.get("inputs?count=true").json["_meta"]["total"] == 1
+
+
 def test_a_row_of_over_8_mb_is_refused(api: Api) -> None:
     assert upload(api, npy(np.zeros(2**21, "f4"))).status_code == 201
     answer = upload(api, npy(np.zeros(2**21 + 1, "f4")))

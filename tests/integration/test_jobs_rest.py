@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -238,6 +239,28 @@ def test_entity_tags(api: Api, client: Client) -> None:
     assert moved.json["progress"]["done"] == 5
     assert api.patch(path, json={"priority": 2}, headers={"If-Match": job["_etag"]}).status_code == 412
     assert api.patch(path, json={"priority": 2}, headers={"If-Match": "*"}).status_code == 200
+
+
+def test_of_changes_at_the_same_time_one_is_made(api: Api, client: Client) -> None:
+    job = submit(api)
+    codes: list[int] = []
+    gate = threading.Barrier(8)
+
+    def change(wanted: str) -> None:
+        http = Api(api.http.application.test_client())
+        gate.wait()
+        answer = http.patch(f"jobs/{job['_id']}", json={"status": wanted}, headers={"If-Match": job["_etag"]})
+        codes.append(answer.status_code)
+
+    threads = [threading.Thread(target=change, args=(wanted,)) for wanted in ("paused", "canceled") * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(codes) == [200] + [412] * 7
+    stored = database_of(client)["jobs"].find_one()
+    assert stored is not None
+    assert stored["fence"] == 1
 
 
 def test_a_get_of_a_job_ignores_conditional_headers(api: Api) -> None:

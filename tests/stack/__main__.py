@@ -49,7 +49,7 @@ def main() -> None:
             ):
                 step(trial)
         except BaseException:
-            print(f"failed; the ends of the logs:\n{stack.compose('logs', '--tail', '40', check=False).stdout}", flush=True)
+            print(f"failed; the ends of the logs:\n{stack.logs()}", flush=True)
             raise
         finally:
             stack.down("--volumes", "--remove-orphans")

@@ -87,6 +87,11 @@ class Stack:
         published = [port["PublishedPort"] for line in lines for port in json.loads(line)["Publishers"]]
         return [f"http://127.0.0.1:{port}" for port in sorted(set(published) - {0})]
 
+    def logs(self) -> str:
+        """The ends of the logs, without what mongod says of every connection."""
+        lines = self.compose("logs", "--no-color", "--tail", "200", check=False).stdout.splitlines()
+        return "\n".join([line for line in lines if '"s":"I"' not in line][-80:])
+
     @property
     def key(self) -> str:
         return (self.secrets / "ADMIN_KEY").read_text().strip()
