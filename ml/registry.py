@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 
 FIELDS = ("name", "version", "state", "error", "digest", "inputs", "outputs", "classes", "executor", "artefacts")
+#: What a version cannot be without. What other programs put among the models must not stop those that are.
+TYPES = {"name": str, "version": int, "state": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,8 @@ class Registry:
         """Read the collections again. Raises PyMongoError; what was known then stays known."""
         versions: dict[str, dict[int, Version]] = {}
         for document in self._db["models"].find({}, dict.fromkeys(FIELDS, True)):
+            if not all(isinstance(document.get(field), kind) for field, kind in TYPES.items()):
+                continue
             version = Version(
                 document["_id"],
                 document["name"],
@@ -152,7 +156,8 @@ class Registry:
                 document,
             )
             versions.setdefault(version.name, {})[version.number] = version
-        aliases = {entry["_id"]: entry.get("aliases", {}) for entry in self._db["registry"].find()}
+        entries = {entry["_id"]: entry.get("aliases") for entry in self._db["registry"].find()}
+        aliases = {name: targets for name, targets in entries.items() if isinstance(targets, dict)}
         self._snapshot, self._seen = Snapshot(versions, aliases), True
         return self._snapshot
 

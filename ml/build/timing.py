@@ -57,6 +57,11 @@ def median_ms(call: Callable[[], object]) -> float:
     return round(statistics.median(times) * 1000, 4)
 
 
+def typical_ms(cells: dict[str, float]) -> float:
+    """One figure for an executor: the geometric mean of its times a call at batch 1, 8 and 32, as far as there are."""
+    return statistics.geometric_mean(max(cells[size], 1e-4) for size in ("1", "8", "32") if size in cells)
+
+
 def _memory_mb(what: str) -> float:
     """This process's VmRSS (now) or VmHWM (at its peak)."""
     status = Path("/proc/self/status").read_text()

@@ -19,6 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ml.build import BuildError, BuildReport, build_model, check_archive
+from ml.build.timing import typical_ms
 
 ROOT = Path(__file__).resolve().parents[2]
 Arrays = dict[str, NDArray[Any]]
@@ -160,20 +161,26 @@ def everything(perceptron: Built, many_sided: Built, recurrent: Built) -> dict[s
     return {"perceptron": perceptron, "many_sided": many_sided, "recurrent": recurrent}
 
 
+def builds_under_way() -> list[psutil.Process]:
+    """Other tests' servers are children of this process too."""
+    return [
+        process for process in psutil.Process().children(recursive=True) if "child.py" in " ".join(process.cmdline())
+    ]
+
+
 def test_the_report(perceptron: Built) -> None:
     report = perceptron.report
     assert report.signature.to_document() == {
         "inputs": [{"name": "pixels", "dtype": "FP32", "shape": [784]}],
         "outputs": [{"name": "digit", "dtype": "FP32", "shape": [10]}],
     }
-    assert report.executor == "onnx"
     assert list(report.artefacts) == ["onnx", "tf"]
     assert (report.artefacts["tf"] / "saved_model.pb").is_file()
     assert (report.artefacts["onnx"] / "model.onnx").is_file()
     keras_row, onnx_row, tf_row = report.table
     assert (onnx_row["executor"], onnx_row["ok"], list(onnx_row["ms"])) == ("onnx", True, ["1", "8", "32", "128"])
     assert 0 <= onnx_row["worst"] < 1e-4
-    assert onnx_row["ms"]["1"] < tf_row["ms"]["1"]
+    assert report.executor == min((onnx_row, tf_row), key=lambda row: typical_ms(row["ms"]))["executor"]
     assert (keras_row["executor"], keras_row["ok"], list(keras_row["ms"])) == ("keras", True, ["1"])
     assert (tf_row["executor"], tf_row["ok"], list(tf_row["ms"])) == ("tf", True, ["1", "8", "32", "128"])
     assert tf_row["rows"] == keras_row["rows"] == 28 + 40
@@ -247,7 +254,7 @@ def test_nothing_is_left_but_the_artefacts(everything: dict[str, Built]) -> None
         assert {path.name for path in out.parent.iterdir()} <= {"out", "sample.npy"}
         assert {path.name for path in out.iterdir()} - {"onnx"} == {"tf", "report.json"}
         assert all(path.stat().st_mode & 0o077 == 0 for path in out.rglob("*"))
-    assert not psutil.Process().children(recursive=True)
+    assert not builds_under_way()
 
 
 def test_what_keras_writes_passes_the_static_check(keras: Any, save: Callable[[Any], Path]) -> None:
@@ -270,7 +277,7 @@ def attempt(file: Path, tmp_path: Path, **limits: Any) -> BuildError:
     with pytest.raises(BuildError) as caught:
         build_model(file, tmp_path, **({"seconds": 60, "memory_mb": 4000} | limits))
     assert time.monotonic() - started < 70
-    assert not psutil.Process().children(recursive=True)
+    assert not builds_under_way()
     return caught.value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -111,6 +112,18 @@ def test_garbage_in_the_other_collections(api: Api, client: Client, resource: st
             assert (read.status_code, read.json["_etag"]) == (200, item["_etag"])
     if resource == "results":
         assert api.get(resource, query_string={"embedded": '{"input": 1, "job": 1}'}).status_code == 200
+
+
+def test_garbage_among_the_models_stops_no_other_model(api: Api, client: Client, stub: Callable[..., Any]) -> None:
+    stub(client)
+    db = database_of(client)
+    for number, odd in enumerate(({}, {"state": "available"}, {"name": 5}, {"name": "sums", "state": 5})):
+        db["models"].insert_one({"name": f"n{number}", "version": f"v{number}", **odd})
+    db["registry"].insert_many([{"_id": "a"}, {"_id": "b", "aliases": 5}, {"_id": 5}])
+    answer = api.post("models/sums/predict", json={"instances": [[1, 2, 3]]})
+    assert (answer.status_code, answer.json["version"]) == (200, 1)
+    assert api.post("models/n0/predict", json={"instances": [[1]]}).status_code == 404
+    assert api.post("inputs", json={"data": [1, 2], "model": "n1"}).status_code == 201
 
 
 def test_a_string_that_is_not_utf_8_is_shown_all_the_same(api: Api, inputs: Any) -> None:
