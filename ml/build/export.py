@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ml.build.keras_model import KerasModel
 from ml.executors.onnx import FILE
@@ -46,6 +47,18 @@ def onnx(model: KerasModel, directory: Path) -> None:
         output_names=outputs,
         opset=OPSET,
         tensors_to_rename=names,
+        custom_op_handlers={"Erfc": (_erfc, [])},
     )
     directory.mkdir()
     (directory / FILE).write_bytes(graph.SerializeToString())
+
+
+def _erfc(graph: Any, node: Any, _name: str, _arguments: Any) -> None:
+    """The complement of Erf, which GELU is made with and the converter does not know: 1 - Erf(x)."""
+    import numpy as np
+
+    node.type, node.domain = "Erf", ""
+    one = graph.make_const(f"{node.name}_one", np.array(1, np.float32))
+    graph.insert_new_node_on_output(
+        "Sub", node.output[0], name=f"{node.name}_complement", inputs=[one.output[0], node.output[0]]
+    )

@@ -174,7 +174,7 @@ def test_the_report(perceptron: Built) -> None:
         "inputs": [{"name": "pixels", "dtype": "FP32", "shape": [784]}],
         "outputs": [{"name": "digit", "dtype": "FP32", "shape": [10]}],
     }
-    assert list(report.artefacts) == ["onnx", "tf"]
+    assert list(report.artefacts) == ["onnx", "tf"], report.log
     assert (report.artefacts["tf"] / "saved_model.pb").is_file()
     assert (report.artefacts["onnx"] / "model.onnx").is_file()
     keras_row, onnx_row, tf_row = report.table
