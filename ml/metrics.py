@@ -40,7 +40,15 @@ job_rows = Counter("almanac_job_rows", "Rows of jobs that were committed.", ["mo
 
 def count_request(model: tuple[str, int | str], code: int) -> None:
     """Count an answered predict request of a (name, version)."""
-    requests.labels(model[0], str(model[1]), str(code)).inc()
+    key = (*model, code)
+    counter = _counters.get(key)
+    if counter is None:
+        counter = _counters[key] = requests.labels(model[0], str(model[1]), str(code))
+    counter.inc()
+
+
+#: Looking a counter up by its labels takes longer than counting.
+_counters: dict[tuple[str, int | str, int], Counter] = {}
 
 
 def exposition() -> bytes:
