@@ -18,6 +18,7 @@ import pytest
 
 from ml.build import BuildError, BuildReport, build_model
 from ml.build.build import CHILD
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 # Says the number of a process that has left the session and has no parent, by fork, setsid and fork.
@@ -75,13 +76,6 @@ def _zombie(number: int) -> bool:
         return psutil.Process(number).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.02)
 
 
 def test_the_child_gets_next_to_nothing(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,7 +314,7 @@ build_model(Path({str(file)!r}), Path({str(tmp_path)!r}), seconds=60, memory_mb=
         child.suspend()
         process.kill()
     try:
-        wait_until(lambda: not child.is_running() or _zombie(child.pid))
+        until(lambda: not child.is_running() or _zombie(child.pid))
     finally:
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
