@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -12,19 +11,10 @@ from typing import Any
 import eve.utils
 import pytest
 from bson import ObjectId
-from pymongo import MongoClient
 
 from ml.database.client import database_of
 from tests.conftest import Api
-
-Client = MongoClient[dict[str, Any]]
-NDJSON = {"Accept": "application/x-ndjson"}
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
-
-
-@pytest.fixture
-def inputs(client: Client) -> Any:
-    return database_of(client)["inputs"]
+from tests.integration.rest import NDJSON, TIME, Client
 
 
 def test_writes_need_the_tag(api: Api) -> None:

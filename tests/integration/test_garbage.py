@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,20 +20,10 @@ from bson.min_key import MinKey
 from bson.raw_bson import RawBSONDocument
 from bson.regex import Regex
 from bson.timestamp import Timestamp
-from pymongo import MongoClient
 
 from ml.database.client import database_of
 from tests.conftest import Api
-
-Client = MongoClient[dict[str, Any]]
-NDJSON = {"Accept": "application/x-ndjson"}
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
-
-
-@pytest.fixture
-def inputs(client: Client) -> Any:
-    return database_of(client)["inputs"]
-
+from tests.integration.rest import NDJSON, TIME, Client
 
 GARBAGE: list[dict[str, Any]] = [
     {"data": None},

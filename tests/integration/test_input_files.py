@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import io
-import re
 from typing import Any
 
 import numpy as np
 import pytest
 from bson import ObjectId
 from PIL import Image
-from pymongo import MongoClient
 
 from ml.database.client import database_of
 from tests.conftest import Api
-
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
-Client = MongoClient[dict[str, Any]]
-
-
-def npy(array: Any) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=True)
-    return stream.getvalue()
-
-
-def image(array: Any, kind: str = "PNG", mode: str | None = None) -> bytes:
-    stream = io.BytesIO()
-    picture = Image.fromarray(np.asarray(array))
-    (picture.convert(mode) if mode else picture).save(stream, kind)
-    return stream.getvalue()
-
-
-def upload(api: Api, content: bytes, **fields: str) -> Any:
-    return api.post("inputs", data={"file": (io.BytesIO(content), "file.bin"), **fields})
+from tests.integration.rest import Client, image, npy, upload
 
 
 def test_an_image_is_its_pixels(api: Api) -> None:

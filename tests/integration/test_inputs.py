@@ -5,37 +5,15 @@ from __future__ import annotations
 import base64
 import io
 import json
-import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-from pymongo import MongoClient
 
 from ml.database.client import database_of
 from tests.conftest import Api
-
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
-Client = MongoClient[dict[str, Any]]
-
-
-def npy(array: Any) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=True)
-    return stream.getvalue()
-
-
-def image(array: Any, kind: str = "PNG", mode: str | None = None) -> bytes:
-    stream = io.BytesIO()
-    picture = Image.fromarray(np.asarray(array))
-    (picture.convert(mode) if mode else picture).save(stream, kind)
-    return stream.getvalue()
-
-
-def upload(api: Api, content: bytes, **fields: str) -> Any:
-    return api.post("inputs", data={"file": (io.BytesIO(content), "file.bin"), **fields})
+from tests.integration.rest import TIME, Client, npy, upload
 
 
 def test_a_post_answers_the_whole_document(api: Api, client: Client) -> None:

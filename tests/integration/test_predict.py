@@ -9,36 +9,10 @@ from typing import Any
 import pytest
 from bson import ObjectId
 from bson.binary import Binary
-from pymongo import MongoClient
 
 from ml.database.client import database_of
 from tests.conftest import Api
-
-Client = MongoClient[dict[str, Any]]
-URL = "models/sums/predict"
-ROW = [1, 2, 3]
-
-
-def tensor(name: str, dtype: str, *shape: int) -> dict[str, Any]:
-    return {"name": name, "dtype": dtype, "shape": list(shape)}
-
-
-@pytest.fixture
-def serve(client: Client, stub: Callable[..., Any]) -> Callable[..., Any]:
-    """Registers a stub model."""
-
-    def add(**kwargs: Any) -> Any:
-        return stub(client, **kwargs)
-
-    return add
-
-
-def stored(client: Client, name: str) -> list[dict[str, Any]]:
-    return list(database_of(client)[name].find().sort("_id", 1))
-
-
-def nothing_stored(client: Client) -> bool:
-    return not stored(client, "inputs") and not stored(client, "results")
+from tests.integration.rest import ROW, URL, Client, nothing_stored, stored, tensor
 
 
 def test_answers_come_in_the_order_asked_with_the_ids_of_their_records(
