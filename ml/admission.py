@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from ml.errors import Overloaded
 from ml.metrics import refused
@@ -32,12 +30,3 @@ class Admission:
     def give(self) -> None:
         """Give a place back."""
         self._free.put(None)
-
-    @contextmanager
-    def enter(self) -> Iterator[None]:
-        """A place for the length of a block."""
-        self.take()
-        try:
-            yield
-        finally:
-            self.give()

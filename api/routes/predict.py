@@ -48,7 +48,8 @@ def _predict(name: str, version: int | None = None, alias: str | None = None) ->
 def _answer(name: str, version: int | None, alias: str | None) -> Response:
     service: Service = current_app.extensions["service"]
     # Refused before anything is read: a thread that parses for a request which must wait is one less for others.
-    with service.admission.enter():
+    service.admission.take()
+    try:
         # Which model is looked at first: to be told of a wrong row does not help where there is no such model.
         live = g.live = service.registry.resolve(name, version, alias)
         fields = read_request(live)
@@ -63,6 +64,8 @@ def _answer(name: str, version: int | None, alias: str | None) -> Response:
             **fields,
         )
         answer = service.predict(asked, live)
+    finally:
+        service.admission.give()
     count_request(live.version.key, 200)
     if _wants_npy():
         return Response(to_npy(next(iter(answer.outputs.values()))), mimetype=NPY)
