@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import signal
@@ -9,8 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 
 import click
@@ -122,12 +121,16 @@ class Serving:
 
     def _is_ready(self) -> bool:
         """Whether HTTP answers that it is ready; a host like 0.0.0.0 is asked at its loopback address."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._settings.host, self._settings.host)  # noqa: S104
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._settings.host, self._settings.host)  # noqa: S104
+        # Not urllib, which would ask the proxy that http_proxy names.
+        connection = http.client.HTTPConnection(host, self._settings.port, timeout=2)
         try:
-            with urllib.request.urlopen(f"http://{host}:{self._settings.port}/health/ready", timeout=2) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
+            connection.request("GET", "/health/ready")
+            return connection.getresponse().status == 200
+        except (http.client.HTTPException, OSError):
             return False
+        finally:
+            connection.close()
 
     def _prepare(self, uri: str) -> None:
         client = connect(uri)

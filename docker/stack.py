@@ -57,18 +57,20 @@ def make_secrets(directory: Path) -> tuple[int, int]:
     return status.st_uid, status.st_gid
 
 
-def write_env(path: Path, user: int, group: int) -> None:
-    """Tell compose whose the secrets are; other lines of the file stay as they are."""
+def write_env(path: Path, user: int, group: int) -> dict[str, str]:
+    """Tell compose whose the secrets are; other lines of the file stay as they are. What the file then says."""
     wanted = {"STACK_UID": str(user), "STACK_GID": str(group)}
     lines = path.read_text().splitlines() if path.exists() else []
     kept = [line for line in lines if line.partition("=")[0].strip() not in wanted]
-    path.write_text("".join(f"{line}\n" for line in [*kept, *(f"{name}={value}" for name, value in wanted.items())]))
+    lines = [*kept, *(f"{name}={value}" for name, value in wanted.items())]
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)}
 
 
-def ports(arguments: list[str]) -> str:
+def ports(arguments: list[str], environment: Mapping[str, str]) -> str:
     """A port, or as many as there are to be replicas of `api`."""
     asked = re.search(r"--scale[ =]api=(\d+)", " ".join(arguments))
-    replicas = int(asked[1]) if asked else 1
+    replicas = int(asked[1] if asked else environment.get("STACK_API", "1"))
     return f"{FIRST_PORT}-{FIRST_PORT + replicas - 1}" if replicas > 1 else str(FIRST_PORT)
 
 
@@ -80,25 +82,29 @@ def addresses(compose: list[str]) -> list[str]:
     return [f"http://127.0.0.1:{port}" for port in sorted(published)]
 
 
+def has_compose() -> bool:
+    try:
+        return subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
 def main(arguments: list[str]) -> int:
     """The exit code."""
     if arguments[:1] not in (["up"], ["secrets"]):
         print(__doc__, file=sys.stderr)
         return 2
+    if arguments[0] == "up" and not has_compose():
+        print("almanac: this needs Docker Engine 25 and Compose 2.24 or later: see docs/deploy.md", file=sys.stderr)
+        return 1
     directory = Path(os.environ.get("STACK_SECRETS", HERE / "secrets")).absolute()
     env_file = directory.parent / ".env"
-    write_env(env_file, *make_secrets(directory))
+    environment = {**write_env(env_file, *make_secrets(directory)), **os.environ}
     if arguments[0] == "secrets":
         return 0
     compose = ["docker", "compose", "--file", str(HERE / "compose.yaml"), "--env-file", str(env_file)]
-    try:
-        subprocess.run([*compose, "version"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        print("almanac: this needs Docker Engine 25 and Compose 2.24 or later: see docs/deploy.md", file=sys.stderr)
-        return 1
-    if "STACK_PORTS" not in env_file.read_text():
-        os.environ.setdefault("STACK_PORTS", ports(arguments))
-    up = subprocess.run([*compose, "up", "--detach", "--build", "--wait", *arguments[1:]])
+    environment.setdefault("STACK_PORTS", ports(arguments, environment))
+    up = subprocess.run([*compose, "up", "--detach", "--build", "--wait", *arguments[1:]], env=environment)
     if up.returncode:
         print("almanac: `docker compose -f docker/compose.yaml logs` says more", file=sys.stderr)
         return up.returncode

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,12 +21,21 @@ def scale(text: str) -> tuple[str, int]:
     return service, int(number)
 
 
+def has_compose() -> bool:
+    try:
+        return subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make stack-test", description=__doc__)
     parser.add_argument("--scale", action="append", type=scale, default=[], help="api=N or worker=N  [api=1, worker=2]")
     replicas = {"api": 1, "worker": 2, **dict(parser.parse_args().scale)}
     if replicas["worker"] < 2:
         parser.error("a worker is killed on the way: there must be two at least")
+    if not has_compose():
+        sys.exit("make stack-test needs Docker with compose: see docs/deploy.md")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="almanac-stack-") as home:
         stack = Stack(Path(home), replicas["api"], replicas["worker"])

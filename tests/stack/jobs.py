@@ -51,7 +51,7 @@ def run_and_kill(stack: Stack, client: Client, model: str) -> tuple[list[str], s
     def all_ended() -> bool:
         return all(job["status"] not in ("queued", "running") for job in states())
 
-    until(all_ended, 180, "both jobs have ended")
+    until(all_ended, 300, "both jobs have ended")
     check(client, jobs)
     taken = client.get(f"jobs/{jobs[0]}")
     stack.run("docker", "start", victim)
