@@ -24,7 +24,7 @@ from ml.tensors import to_stored
 
 log = logging.getLogger(__name__)
 
-#: Commits that are under way at once. Measured on 2 cores at 32 connections: with 1 a quarter less, with 6 no more.
+#: Commits that are under way at once. The number is not settled: runs with 1 to 6 differed no more than they scattered.
 COMMITTERS = 3
 #: Slots in one commit; more wait for the next.
 MOST_SLOTS = 256

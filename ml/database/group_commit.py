@@ -21,8 +21,8 @@ def write_together(db: Database[Document], inputs: list[Document], results: list
 
     The inputs are not waited for: the oplog and the journal are in order, so when the results, which come after, are
     durable by a majority, so are the inputs, provided that one primary took both. Where another was elected between, or
-    the connection broke, both are written once more; what is there already stays. Measured with one request at a time:
-    half of what two durable inserts side by side take. `size` is about how many bytes the documents have.
+    the connection broke, both are written once more; what is there already stays. Not shown to be
+    quicker: a quiet run took 1.98 ms a row this way, and 1.47 ms by two durable inserts side by side. `size` is about how many bytes the documents have.
     """
     if size > MOST_BYTES:
         _insert(db, inputs, results)
@@ -39,7 +39,7 @@ def write_together(db: Database[Document], inputs: list[Document], results: list
 
 
 def _command(db: Database[Document], name: str, documents: list[Document], concern: Any) -> dict[str, Any]:
-    """One insert command; its reply. The driver's insert_many costs twice the processor time."""
+    """One insert command; its reply. The driver's insert_many took a fifth more processor time, measured."""
     reply: dict[str, Any] = db.command(
         {"insert": name, "documents": documents, "ordered": False, "writeConcern": concern}
     )

@@ -1,7 +1,7 @@
 """A predict body whose rows are plain lists of numbers, read without a Python object for each number.
 
 It is a way to be quick, never a way to decide: whatever is not plainly right gives None, and the slow way
-(`json_rows.py`) then says what is wrong or takes it. Measured on one row of 784 floats: 15 µs against 68 µs.
+(`json_rows.py`) then says what is wrong or takes it. Measured on one row of 784 floats: 21 µs against 69 µs.
 """
 
 from __future__ import annotations
