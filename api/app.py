@@ -14,6 +14,7 @@ from api.auth.guard import protect
 from api.auth.keys import AdminKey, Authenticator, admin_key_in
 from api.data import SharedMongo
 from api.resources import domain
+from api.responses import AlmanacResponse
 from api.routes import health, input_files, metrics, model_files, predict
 from api.validation import AlmanacValidator
 from ml.database.client import database_of
@@ -29,6 +30,7 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
     config = eve_settings(settings, domain())
     config["MONGO_CLIENT"] = client
     app = Eve("api", settings=config, data=SharedMongo, validator=AlmanacValidator, media=None, static_folder=None)
+    app.response_class = AlmanacResponse
     app.url_map.merge_slashes = False  # // is no path here, rather than a redirect
     app.url_map.converters["ObjectId"] = BSONObjectIdConverter
     app.extensions["service"] = Service(

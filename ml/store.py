@@ -24,8 +24,8 @@ from ml.tensors import to_stored
 
 log = logging.getLogger(__name__)
 
-#: Commits that are under way at once. The number is not settled: runs with 1 to 6 differed no more than they scattered.
-COMMITTERS = 3
+#: Commits that are under way at once: one waits for the journal while the next is made.
+COMMITTERS = 2
 #: Slots in one commit; more wait for the next.
 MOST_SLOTS = 256
 
@@ -111,7 +111,7 @@ class Store:
                 inputs += input_documents(slot, slot.record, at)
             results += result_documents(slot, slot.record, at)
         began = time.monotonic()
-        write_together(self._db, inputs, results, sum(map(_size, slots)))
+        write_together(self._db, inputs, results)
         metrics.commit_seconds.observe(time.monotonic() - began)
         metrics.commit_rows.observe(len(results))
 
@@ -155,10 +155,3 @@ def result_documents(slot: Slot, record: Record, at: datetime) -> list[Document]
             document["meta"] = record.meta[row]
         documents.append(stamp_new(document, record.owners[row] if record.owners else record.owner, at))
     return documents
-
-
-def _size(slot: Slot) -> int:
-    """About how many bytes a slot's documents have."""
-    arrays = [*slot.inputs.values(), *(slot.outputs or {}).values()]
-    tensors = sum(sum(map(len, a.reshape(-1))) if a.dtype == object else a.nbytes for a in arrays)
-    return tensors + 1024 * slot.rows

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, current_app, g, request
+from flask import Blueprint, current_app, g, request
 
 from api.auth.caller import current_caller
 from api.errors import CODES, ApiError
 from api.predict_request import NPY, read_request
 from api.render import MIME, dumps
+from api.responses import AlmanacResponse
 from ml.errors import ServiceError
 from ml.service import Answer, LiveModel, Prediction, Service, count_request
 from ml.tensors import to_npy
@@ -18,24 +19,24 @@ blueprint = Blueprint("predict", __name__, url_prefix="/api/v1/models")
 
 
 @blueprint.post("/<name>/predict")
-def default(name: str) -> Response:
+def default(name: str) -> AlmanacResponse:
     """Predict with the version that `stable` names, else with the newest available."""
     return _predict(name)
 
 
 @blueprint.post("/<name>/versions/<int:version>/predict")
-def with_version(name: str, version: int) -> Response:
+def with_version(name: str, version: int) -> AlmanacResponse:
     """Predict with one version."""
     return _predict(name, version=version)
 
 
 @blueprint.post("/<name>/aliases/<alias>/predict")
-def with_alias(name: str, alias: str) -> Response:
+def with_alias(name: str, alias: str) -> AlmanacResponse:
     """Predict with the version that an alias names."""
     return _predict(name, alias=alias)
 
 
-def _predict(name: str, version: int | None = None, alias: str | None = None) -> Response:
+def _predict(name: str, version: int | None = None, alias: str | None = None) -> AlmanacResponse:
     try:
         return _answer(name, version, alias)
     except (ApiError, ServiceError) as error:
@@ -45,7 +46,7 @@ def _predict(name: str, version: int | None = None, alias: str | None = None) ->
         raise
 
 
-def _answer(name: str, version: int | None, alias: str | None) -> Response:
+def _answer(name: str, version: int | None, alias: str | None) -> AlmanacResponse:
     service: Service = current_app.extensions["service"]
     # Refused before anything is read: a thread that parses for a request which must wait is one less for others.
     service.admission.take()
@@ -68,8 +69,8 @@ def _answer(name: str, version: int | None, alias: str | None) -> Response:
         service.admission.give()
     count_request(live.version.key, 200)
     if _wants_npy():
-        return Response(to_npy(next(iter(answer.outputs.values()))), mimetype=NPY)
-    return Response(dumps(_body(answer)), mimetype=MIME)
+        return AlmanacResponse(to_npy(next(iter(answer.outputs.values()))), mimetype=NPY)
+    return AlmanacResponse(dumps(_body(answer)), mimetype=MIME)
 
 
 def _wants_npy() -> bool:

@@ -20,8 +20,8 @@ def connect(uri: str, *, timeout_ms: int = 20_000, server_selection_ms: int = 5_
     """A client for `uri`, the only one its process makes; call it after any fork or spawn.
 
     `timeout_ms` bounds each exchange with the server, `server_selection_ms` how long one waits for a primary. Nothing
-    is sent before the first operation. The driver's timeoutMS, which would bound an
-    operation with all its retries, is not set: one loaded run suggested that it costs, a quiet one showed no difference.
+    is sent before the first operation. The driver's timeoutMS is not set: wire.py reads answers outside the operations
+    that it bounds, and socketTimeoutMS is the one limit for both.
     """
     return MongoClient(
         uri,
