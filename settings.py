@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     #: Requests that can be under way at once in each of them.
     threads: Annotated[int, Field(ge=16, le=1024)] = 64
+    #: Whether the threads that answer requests share one core, as one alone can have the interpreter.
+    pin_threads: bool = True
     #: Rows in one executor call, and rows that may wait for one, for each model.
     max_batch: Annotated[int, Field(ge=1, le=4096)] = 64
     queue_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 1024

@@ -10,11 +10,11 @@ from flask_pymongo import BSONObjectIdConverter
 from pymongo import MongoClient
 
 from api import doors, endpoints, errors, render, requests
+from api.application import Application
 from api.auth.guard import protect
 from api.auth.keys import AdminKey, Authenticator, admin_key_in
 from api.data import SharedMongo
 from api.resources import domain
-from api.responses import AlmanacResponse
 from api.routes import health, input_files, metrics, model_files, predict
 from api.validation import AlmanacValidator
 from ml.database.client import database_of
@@ -29,8 +29,9 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
     """See `api.create_app`."""
     config = eve_settings(settings, domain())
     config["MONGO_CLIENT"] = client
-    app = Eve("api", settings=config, data=SharedMongo, validator=AlmanacValidator, media=None, static_folder=None)
-    app.response_class = AlmanacResponse
+    app = Application(
+        "api", settings=config, data=SharedMongo, validator=AlmanacValidator, media=None, static_folder=None
+    )
     app.url_map.merge_slashes = False  # // is no path here, rather than a redirect
     app.url_map.converters["ObjectId"] = BSONObjectIdConverter
     app.extensions["service"] = Service(
@@ -44,8 +45,6 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
             deadline_ms=settings.deadline_ms,
         ),
     )
-    # No view is a coroutine: Flask need not look at each function of each request to see that.
-    app.ensure_sync = lambda function: function
     errors.register(app)
     render.register(app)
     requests.register(app)

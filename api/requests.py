@@ -29,6 +29,24 @@ class AlmanacRequest(Request):
             raise not_json_type()
         raise ApiError(422, "the body is not JSON", {"body": _why(self.get_data(cache=True), e)})
 
+    def get_data(self, cache: bool = True, as_text: Any = False, parse_form_data: bool = False) -> Any:
+        """The body. One that is announced with its length is read at once: each read lets go of the interpreter."""
+        if cache and not parse_form_data and "stream" not in self.__dict__ and not hasattr(self, "_cached_data"):
+            length = self.content_length
+            if length is not None and length <= (self.max_content_length or 0):
+                self._cached_data = self._read(length)
+        return super().get_data(cache, as_text, parse_form_data)
+
+    def _read(self, length: int) -> bytes:
+        source = self.environ["wsgi.input"]
+        data: bytes = source.read(length)
+        while len(data) < length:
+            more = source.read(length - len(data))
+            if not more:
+                raise ApiError(400, f"the body ends after {len(data)} of {length} bytes")
+            data += more
+        return data
+
 
 def json_body() -> Any:
     """The body of this request as JSON. Raises 415 for another type and 422 for what does not parse."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import signal
+from collections.abc import Callable
 from multiprocessing.util import Finalize
 from typing import Any
 
@@ -13,6 +16,7 @@ from granian.constants import Interfaces
 
 from cli.lifeline import end_with_parent
 from cli.options import settings_or_exit
+from ml import cores
 
 #: Connections, idle ones included, in each worker process. Small, and a few that say nothing would lock all out.
 CONNECTIONS = 4096
@@ -50,6 +54,8 @@ def command(host: str, port: int, workers: int | None, parent: int | None) -> No
 def application() -> Any:
     """The WSGI application of one worker process; granian calls it there."""
     end_with_parent(os.getppid())
+    # Until the server sets its own, a fork has its parent's handler, and a stop that came now would be lost.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     settings = settings_or_exit()
     from api import create_app
     from ml.database.client import connect
@@ -60,5 +66,24 @@ def application() -> Any:
     service.start()
     # atexit does not run in a process of multiprocessing; this does, after the last request was answered.
     Finalize(None, service.close, exitpriority=10)
+    # What is there now stays: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    if settings.pin_threads:
+        cores.keep_to_one(service.admission.inside)
+        app.wsgi_app = kept(app.wsgi_app)
     logging.getLogger(__name__).info("worker process %d is up", os.getpid())
     return app
+
+
+def kept(answer: Callable[[dict[str, Any], Any], Any]) -> Callable[[dict[str, Any], Any], Any]:
+    """`answer` with its threads kept to one core, but for forms: images are decoded without the interpreter."""
+
+    def kept_answer(environ: dict[str, Any], start_response: Any) -> Any:
+        cores.arrive()
+        if environ.get("CONTENT_TYPE", "").startswith("multipart/"):
+            with cores.spread():
+                return answer(environ, start_response)
+        return answer(environ, start_response)
+
+    return kept_answer

@@ -27,6 +27,10 @@ class Admission:
             refused.labels(self._what).inc()
             raise Overloaded(f"{self._places} {self._what} are under way already") from None
 
+    def inside(self) -> int:
+        """How many places are taken."""
+        return self._places - self._free.qsize()
+
     def give(self) -> None:
         """Give a place back."""
         self._free.put(None)

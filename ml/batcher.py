@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml import metrics
+from ml.cores import ByCost, anywhere
 from ml.errors import DeadlineExceeded, ModelNotAvailable, Overloaded
 from ml.executors.base import Arrays, Executor
 from ml.slots import Slot
@@ -61,6 +62,7 @@ class Batcher:
         self._compute_seconds = metrics.compute_seconds.labels(*labels)
         self._succeeded = metrics.rows.labels(*labels, "succeeded")
         self._failed = metrics.rows.labels(*labels, "failed")
+        self._place = ByCost()
         self._lock = threading.Lock()
         #: Rows that were accepted and not yet taken; guarded by the lock.
         self._rows = 0
@@ -101,6 +103,7 @@ class Batcher:
             self._executor.close()
 
     def _loop(self) -> None:
+        anywhere()  # not where the thread happens to be that loaded the model
         last = False
         while not last or self._rest:
             pieces, ended = self._take(wait=not last)
@@ -148,8 +151,10 @@ class Batcher:
     def _run(self, pieces: list[Piece]) -> None:
         started = time.monotonic()
         rows = sum(piece.stop - piece.start for piece in pieces)
+        cpu = time.thread_time()
         outputs = self._call(pieces, rows)
         computed = time.monotonic()
+        self._place.spent(time.thread_time() - cpu)
         self._batch_rows.observe(rows)
         self._compute_seconds.observe(computed - started)
         at, done = 0, []

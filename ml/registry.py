@@ -14,6 +14,7 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from ml.batcher import MAX_BATCH, QUEUE_LIMIT, Batcher, Sink
+from ml.cores import spread
 from ml.database.blobs import Blobs
 from ml.database.client import Document
 from ml.errors import ModelNotAvailable, StorageUnavailable, UnknownModel, listed
@@ -189,7 +190,7 @@ class Registry:
     def _load(self, version: Version) -> LiveModel:
         with self._lock:
             lock = self._loading.setdefault(version.key, threading.Lock())
-        with lock:
+        with lock, spread():  # a runtime's threads stay where the one that loads is
             live = self._live.get(version.key)
             if live is not None:
                 return live

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ def kserve_dtype(name: str) -> str:
         raise ValueError(f"dtype {name!r} is not one of {', '.join(NUMPY_OF)}") from None
 
 
+@cache
 def numpy_dtype(name: str) -> np.dtype[Any]:
     """The numpy dtype, little-endian, for a KServe or numpy name; `object` (of bytes) for BYTES."""
     return np.dtype(NUMPY_OF[kserve_dtype(name)]).newbyteorder("<")

@@ -14,6 +14,7 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from ml import metrics
+from ml.cores import stay
 from ml.database.client import Document
 from ml.database.documents import now, stamp_new
 from ml.database.group_commit import write_together
@@ -77,6 +78,7 @@ class Store:
         last = False
         while not last:
             taken = self._queue.get()
+            stay()
             if taken is None:
                 return
             slots = list(taken)
