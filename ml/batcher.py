@@ -16,6 +16,7 @@ from ml import metrics
 from ml.cores import ByCost, anywhere
 from ml.errors import DeadlineExceeded, ModelNotAvailable, Overloaded
 from ml.executors.base import Arrays, Executor
+from ml.metrics import later
 from ml.slots import Slot
 
 #: Rows in one executor call, and rows that may wait for one, where nothing else is said.
@@ -57,11 +58,11 @@ class Batcher:
         self._arrived: queue.SimpleQueue[Slot | None] = queue.SimpleQueue()
         self._closed = False
         labels = (model, str(version))
-        self._batch_rows = metrics.batch_rows.labels(*labels)
-        self._queue_seconds = metrics.queue_seconds.labels(*labels)
-        self._compute_seconds = metrics.compute_seconds.labels(*labels)
-        self._succeeded = metrics.rows.labels(*labels, "succeeded")
-        self._failed = metrics.rows.labels(*labels, "failed")
+        self._batch_rows = metrics.batch_rows.labels(*labels).observe
+        self._queue_seconds = metrics.queue_seconds.labels(*labels).observe
+        self._compute_seconds = metrics.compute_seconds.labels(*labels).observe
+        self._succeeded = metrics.rows.labels(*labels, "succeeded").inc
+        self._failed = metrics.rows.labels(*labels, "failed").inc
         self._place = ByCost()
         self._lock = threading.Lock()
         #: Rows that were accepted and not yet taken; guarded by the lock.
@@ -155,8 +156,8 @@ class Batcher:
         outputs = self._call(pieces, rows)
         computed = time.monotonic()
         self._place.spent(time.thread_time() - cpu)
-        self._batch_rows.observe(rows)
-        self._compute_seconds.observe(computed - started)
+        later(self._batch_rows, rows)
+        later(self._compute_seconds, computed - started)
         at, done = 0, []
         for piece in pieces:
             slot, count = piece.slot, piece.stop - piece.start
@@ -164,15 +165,15 @@ class Batcher:
             at += count
             if piece.start == 0:
                 slot.started, slot.batch = started, rows
-                self._queue_seconds.observe(started - slot.entered)
+                later(self._queue_seconds, started - slot.entered)
             slot.computed = computed
             if self._put_together(piece, part):
                 done.append(slot)
         if done:
             failures = sum(len(slot.failures) for slot in done)
-            self._succeeded.inc(sum(slot.rows for slot in done) - failures)
+            later(self._succeeded, sum(slot.rows for slot in done) - failures)
             if failures:
-                self._failed.inc(failures)
+                later(self._failed, failures)
             self._sink(done)
 
     def _put_together(self, piece: Piece, part: Outputs | None) -> bool:
@@ -224,7 +225,12 @@ def _expire(slot: Slot) -> None:
 
 
 def _joined(pieces: list[Piece]) -> Arrays:
-    parts = [{name: values[p.start : p.stop] for name, values in p.slot.inputs.items()} for p in pieces]
+    parts = [
+        p.slot.inputs
+        if p.stop - p.start == p.slot.rows
+        else {name: values[p.start : p.stop] for name, values in p.slot.inputs.items()}
+        for p in pieces
+    ]
     if len(parts) == 1:
         return parts[0]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -254,5 +260,5 @@ def _groups(pieces: list[Piece]) -> list[list[Piece]]:
         return [pieces]
     groups: dict[Any, list[Piece]] = {}
     for piece in pieces:
-        groups.setdefault(piece.slot.shape_key(), []).append(piece)
+        groups.setdefault(piece.slot.shape_key, []).append(piece)
     return list(groups.values())

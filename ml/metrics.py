@@ -2,11 +2,17 @@
 
 Where PROMETHEUS_MULTIPROC_DIR names a directory, the figures of all processes that share it are summed: the supervisor
 gives one to those that it starts. It is read when this module is imported.
+
+A process has one lock for all its figures, and under load threads wait for it in turn. What comes with each prediction
+is therefore only noted (`later`), and counted by a thread of its own twice a second, or when the figures are asked for.
 """
 
 from __future__ import annotations
 
 import os
+import threading
+from collections import deque
+from collections.abc import Callable
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -41,18 +47,55 @@ job_rows = Counter("almanac_job_rows", "Rows of jobs that were committed.", ["mo
 def count_request(model: tuple[str, int | str], code: int) -> None:
     """Count an answered predict request of a (name, version)."""
     key = (*model, code)
-    counter = _counters.get(key)
-    if counter is None:
-        counter = _counters[key] = requests.labels(model[0], str(model[1]), str(code))
-    counter.inc()
+    count = _counts.get(key)
+    if count is None:
+        count = _counts[key] = requests.labels(model[0], str(model[1]), str(code)).inc
+    later(count, 1)
 
 
 #: Looking a counter up by its labels takes longer than counting.
-_counters: dict[tuple[str, int | str, int], Counter] = {}
+_counts: dict[tuple[str, int | str, int], Callable[[float], None]] = {}
+
+#: Seconds between two countings of what was noted.
+PERIOD = 0.5
+_noted: deque[tuple[Callable[[float], None], float]] = deque()
+_counting = threading.Lock()
+_thread: threading.Thread | None = None
+
+
+def later(count: Callable[[float], None], amount: float) -> None:
+    """Note that `count`, such as a counter's `inc` or a histogram's `observe`, is to be called with the amount."""
+    _noted.append((count, amount))
+    if _thread is None:
+        _start()
+
+
+def flush() -> None:
+    """Count what was noted until now."""
+    with _counting:
+        for _ in range(len(_noted)):
+            count, amount = _noted.popleft()
+            count(amount)
+
+
+def _start() -> None:
+    global _thread
+    with _counting:
+        if _thread is None:
+            _thread = threading.Thread(target=_count, name="metrics", daemon=True)
+            _thread.start()
+
+
+def _count() -> None:
+    never = threading.Event()
+    while True:
+        flush()
+        never.wait(PERIOD)
 
 
 def exposition() -> bytes:
-    """All figures in Prometheus' text format."""
+    """All figures in Prometheus' text format; those of other processes are half a second old at most."""
+    flush()
     if not os.environ.get(DIRECTORY):
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()

@@ -33,6 +33,7 @@ from ml.jobs.requests import Jobs
 from ml.jobs.states import BY_CLIENT, ENDED
 from ml.metrics import count_request as count_request
 from ml.metrics import exposition as exposition
+from ml.metrics import flush
 from ml.registry import LiveModel as LiveModel
 from ml.registry import Registry
 from ml.results import label_and_score
@@ -52,7 +53,7 @@ JOB_ENDED = ENDED
 JOB_WISHES = tuple(sorted({wish for wishes in BY_CLIENT.values() for wish in wishes}))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # a frozen one takes several times as long to make
 class Prediction:
     """One request: a model, and either rows as JSON gives them, or the ids of stored inputs."""
 
@@ -76,7 +77,7 @@ class Prediction:
     protocol: str = "almanac"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """What a prediction gave: the outputs by name, first axis the rows in the order asked, and the records' ids."""
 
@@ -131,6 +132,7 @@ class Service:
         self._builder.close()
         self.registry.close()
         self.store.close()
+        flush()
 
     def predict(self, asked: Prediction, live: LiveModel | None = None) -> Answer:
         """Compute, store durably, answer. Raises what ml/errors.py lists, Invalid with an issue per row and input.

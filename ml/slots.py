@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from bson import ObjectId
 from numpy.typing import NDArray
 
@@ -48,6 +47,7 @@ class Slot:
     computed: float = 0.0
     #: Rows of the executor call that the first of its rows was part of.
     batch: int = 0
+    _timing: dict[str, float | int] | None = None
     _done: threading.Lock = field(default_factory=_held)
 
     def finish(self) -> None:
@@ -64,12 +64,14 @@ class Slot:
 
     @property
     def timing(self) -> dict[str, float | int]:
-        """Milliseconds in the queue and in the executor, and the rows of the batch."""
-        return {
-            "queue_ms": round((self.started - self.entered) * 1000, 3),
-            "compute_ms": round((self.computed - self.started) * 1000, 3),
-            "batch": self.batch,
-        }
+        """Milliseconds in the queue and in the executor, and the rows of the batch; once it was computed."""
+        if self._timing is None:
+            self._timing = {
+                "queue_ms": round((self.started - self.entered) * 1000, 3),
+                "compute_ms": round((self.computed - self.started) * 1000, 3),
+                "batch": self.batch,
+            }
+        return self._timing
 
     def failure(self, place: str) -> ExecutionFailed | None:
         """What to tell the one who asked, where the model failed on a row; `place` names the list of rows."""
@@ -78,9 +80,10 @@ class Slot:
         issues = {f"{place}[{row}]": message for row, message in sorted(self.failures.items())[:20]}
         return ExecutionFailed(f"the model failed on {len(self.failures)} of {self.rows} rows", issues)
 
+    @property
     def shape_key(self) -> tuple[tuple[int, ...], ...]:
         """Slots with the same key can share one executor call."""
-        return tuple(np.shape(array)[1:] for array in self.inputs.values())
+        return tuple([array.shape[1:] for array in self.inputs.values()])
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from ml.database.client import Document
 from ml.database.documents import now, stamp_new
 from ml.database.group_commit import write_together
 from ml.errors import StorageUnavailable
+from ml.metrics import later
 from ml.results import failed, succeeded
 from ml.slots import Record, Slot
 from ml.tensors import to_stored
@@ -114,8 +115,8 @@ class Store:
             results += result_documents(slot, slot.record, at)
         began = time.monotonic()
         write_together(self._db, inputs, results)
-        metrics.commit_seconds.observe(time.monotonic() - began)
-        metrics.commit_rows.observe(len(results))
+        later(metrics.commit_seconds.observe, time.monotonic() - began)
+        later(metrics.commit_rows.observe, len(results))
 
 
 def input_documents(slot: Slot, record: Record, at: datetime) -> list[Document]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import secrets
@@ -26,12 +25,13 @@ class AdminKey:
     """One key, whose holder may do everything."""
 
     def __init__(self, key: str) -> None:
-        self._digest = hashlib.sha256(key.encode()).digest()
+        self._key = key.encode()
+        self._caller = Caller("admin", "admin")
 
     def authenticate(self, token: str) -> Caller | None:
-        """The admin for the key; the time that it takes tells nothing of the key."""
-        given = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        return Caller("admin", "admin") if hmac.compare_digest(given, self._digest) else None
+        """The admin for the key; the time that it takes tells nothing of the key but its length."""
+        given = token.encode("utf-8", "surrogateescape")
+        return self._caller if hmac.compare_digest(given, self._key) else None
 
 
 def admin_key_in(directory: Path) -> str:
