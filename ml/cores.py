@@ -53,6 +53,11 @@ def spread() -> Iterator[None]:
             os.sched_setaffinity(0, before)
 
 
+def _schedule(policy: int) -> None:
+    with suppress(OSError):  # a sandbox may forbid it
+        os.sched_setscheduler(0, policy, os.sched_param(0))
+
+
 class OneCore:
     """The core that threads are kept to. It is another one when others need this one more."""
 
@@ -84,6 +89,8 @@ class OneCore:
             return
         try:
             os.sched_setaffinity(0, {number})
+            # One that is woken waits until the one that runs has to wait, rather than taking the core from it.
+            _schedule(os.SCHED_BATCH)
         except OSError:  # the core was taken from this process
             self.number = None
             self.leave()
@@ -96,6 +103,7 @@ class OneCore:
         self._here.number = None
         self._kept.discard(threading.get_native_id())
         anywhere()
+        _schedule(os.SCHED_OTHER)
 
     def watch(self) -> None:
         """Look at the cores' load every few seconds, for ever."""
