@@ -36,7 +36,7 @@ class Piece(NamedTuple):
 
 
 class Batcher:
-    """Takes everything that is queued the moment the executor is free; there is no idle wait.
+    """Takes everything that is queued the moment the executor is free; there is no idle wait but a `window` that is set.
 
     `sink` is given every slot that was computed, in whole, on the batch thread; it must not block for long. A slot with
     more rows than a batch is run in pieces, between which others get their turn.
@@ -50,7 +50,10 @@ class Batcher:
         version: int,
         max_batch: int = MAX_BATCH,
         queue_limit: int = QUEUE_LIMIT,
+        window: float = 0.0,
     ) -> None:
+        #: Seconds that the first of a batch waits for others to come, from its arrival on; may be changed at any time.
+        self.window = window
         self._executor = executor
         self._sink = sink
         self._max_batch = max_batch
@@ -134,20 +137,30 @@ class Batcher:
         while self._rest and share > 0:
             taken = give(*self._rest.popleft(), share)
             share, room = share - taken, room - taken
+        until = 0.0
         while room > 0:
             try:
-                slot = self._arrived.get(block=wait and not pieces)
+                slot = self._next(wait=wait and not pieces, until=until)
             except queue.Empty:
                 break
             if slot is None:
                 ended = True
                 break
             arrived += slot.rows
+            if not pieces and self.window > 0:
+                until = slot.entered + self.window
             room -= give(slot, 0, room)
         self._rest.extend(later)
         with self._lock:
             self._rows -= arrived
         return pieces, ended
+
+    def _next(self, *, wait: bool, until: float) -> Slot | None:
+        """What arrived next: `wait` for it, or wait until a monotonic time. Raises queue.Empty; None: closed."""
+        if wait or self._closed:
+            return self._arrived.get(block=wait)
+        left = until - time.monotonic() if until else 0.0
+        return self._arrived.get(timeout=left) if left > 0 else self._arrived.get_nowait()
 
     def _run(self, pieces: list[Piece]) -> None:
         started = time.monotonic()

@@ -27,7 +27,22 @@ log = logging.getLogger(__name__)
 #: How often the database is asked what changed, in seconds.
 POLL_SECONDS = 0.5
 
-FIELDS = ("name", "version", "state", "error", "digest", "inputs", "outputs", "classes", "executor", "artefacts")
+#: The longest that a model may let its rows wait for company.
+MAX_WINDOW_MS = 1000
+
+FIELDS = (
+    "name",
+    "version",
+    "state",
+    "error",
+    "digest",
+    "inputs",
+    "outputs",
+    "classes",
+    "executor",
+    "artefacts",
+    "batch_window_ms",
+)
 #: What a version cannot be without. What other programs put among the models must not stop those that are.
 TYPES = {"name": str, "version": int, "state": str}
 
@@ -46,6 +61,12 @@ class Version:
     @property
     def key(self) -> tuple[str, int]:
         return self.name, self.number
+
+    @property
+    def batch_window(self) -> float:
+        """Seconds that the first row of a batch waits for others; 0 where the document says nothing that can be."""
+        window = self.document.get("batch_window_ms")
+        return window / 1000 if isinstance(window, (int, float)) and 0 <= window <= MAX_WINDOW_MS else 0.0
 
 
 @dataclass(slots=True)
@@ -160,6 +181,12 @@ class Registry:
         entries = {entry["_id"]: entry.get("aliases") for entry in self._db["registry"].find()}
         aliases = {name: targets for name, targets in entries.items() if isinstance(targets, dict)}
         self._snapshot, self._seen = Snapshot(versions, aliases), True
+        for key, live in list(self._live.items()):
+            # What can be changed of a version that is served: its classes, its window.
+            now = versions.get(key[0], {}).get(key[1])
+            if now is not None and now.document != live.version.document:
+                live.version = now
+                live.batcher.window = now.batch_window
         return self._snapshot
 
     def find(self, name: str, version: int | None = None, alias: str | None = None) -> Version:
@@ -222,7 +249,9 @@ class Registry:
         except Exception as error:
             # Zeros are no proof of anything: the build has proven the model on better rows.
             log.warning("%s:%d failed on zeros", version.name, version.number, exc_info=error)
-        batcher = Batcher(executor, self._sink, *version.key, self._max_batch, self._queue_limit)
+        batcher = Batcher(
+            executor, self._sink, *version.key, self._max_batch, self._queue_limit, window=version.batch_window
+        )
         return LiveModel(version, signature, batcher)
 
     def _follow(self, keep: bool) -> None:

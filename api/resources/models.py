@@ -41,6 +41,7 @@ class Models(Resource):
         "classes": _NAMES,
         "aliases": {**_NAMES, "maxlength": 100},
         "description": {"type": "string", "nullable": True, "maxlength": 10_000},
+        "batch_window_ms": {"type": "number", "min": 0, "max": 1000},
         "executor": {"type": "string", **_READONLY},
         "build": {"type": "dict", **_READONLY},
         "owner": {"type": "string", **_READONLY},

@@ -202,6 +202,17 @@ def test_classes_and_description_are_changed(api: Api, versions: list[dict[str, 
     assert api.patch(path, json={"description": "x"}, headers={"If-Match": before["_etag"]}).status_code == 412
 
 
+def test_what_is_changed_of_a_model_that_is_served_is_seen_at_once(api: Api, client: Client, stub: Any) -> None:
+    path = f"models/{stub(client)['_id']}"
+    assert "label" not in api.post(URL, json={"instances": [ROW]}).json["predictions"][0]
+    registry = api.app.extensions["service"].registry
+    assert registry.resolve("sums").batcher.window == 0
+    api.patch(path, json={"classes": ["low", "high"], "batch_window_ms": 2.5}, headers={"If-Match": "*"})
+    registry.refresh()  # as its thread does twice a second
+    assert api.post(URL, json={"instances": [ROW]}).json["predictions"][0]["label"] == "high"
+    assert registry.resolve("sums").batcher.window == 0.0025
+
+
 @pytest.mark.parametrize(
     ("body", "issues"),
     [
@@ -220,6 +231,9 @@ def test_classes_and_description_are_changed(api: Api, versions: list[dict[str, 
         ({"classes": [1]}, {"classes[0]": "expected a string, got the number 1"}),
         ({"classes": None}, {"classes": "expected a value, got null"}),
         ({"description": 5}, {"description": "expected a string, got the number 5"}),
+        ({"batch_window_ms": "5"}, {"batch_window_ms": "expected a number, got the string '5'"}),
+        ({"batch_window_ms": -1}, {"batch_window_ms": "expected at least 0, got the number -1"}),
+        ({"batch_window_ms": 1001}, {"batch_window_ms": "expected at most 1000, got the number 1001"}),
     ],
 )
 def test_what_cannot_be_changed(

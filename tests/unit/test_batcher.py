@@ -19,6 +19,7 @@ from ml.executors.base import Arrays
 from ml.executors.stub import StubExecutor
 from ml.signature import Signature, TensorSpec
 from ml.slots import Slot
+from tests.waiting import until
 
 SIGNATURE = Signature(
     (TensorSpec("a", "FP32", (None,)), TensorSpec("b", "INT64", ())),
@@ -48,9 +49,16 @@ class Gate(StubExecutor):
 def make() -> Iterator[Callable[..., tuple[Batcher, Gate]]]:
     made: list[tuple[Batcher, Gate]] = []
 
-    def batcher(max_batch: int = 8, queue_limit: int = 100, **options: Any) -> tuple[Batcher, Gate]:
+    def batcher(
+        max_batch: int = 8, queue_limit: int = 100, window: float = 0.0, **options: Any
+    ) -> tuple[Batcher, Gate]:
         gate = Gate(**options)
-        made.append((Batcher(gate, lambda slots: [s.finish() for s in slots], "m", 1, max_batch, queue_limit), gate))
+
+        def sink(slots: list[Slot]) -> None:
+            for one in slots:
+                one.finish()
+
+        made.append((Batcher(gate, sink, "m", 1, max_batch, queue_limit, window), gate))
         return made[-1]
 
     yield batcher
@@ -240,3 +248,38 @@ def test_thousands_of_random_requests_from_many_threads(make: Callable[..., tupl
     for thread in threads:
         thread.join(60)
     assert wrong == []
+
+
+def test_a_window_lets_the_first_wait_for_others_until_the_batch_is_full(make: Any) -> None:
+    batcher, gate = make(max_batch=3, window=30.0)
+    slots = [slot([value]) for value in (1.0, 2.0, 3.0)]
+    for one in slots:
+        batcher.submit(one)
+        until(batcher._arrived.empty, 10, "it was taken")
+    assert [answer(one) for one in slots] == [[1.0], [2.0], [3.0]]
+    assert gate.seen() == [3]
+
+
+def test_a_window_ends_and_is_counted_from_the_arrival(make: Any) -> None:
+    batcher, gate = make(window=0.02)
+    first = slot([1.0])
+    batcher.submit(first)
+    assert answer(first) == [1.0]
+    assert first.started - first.entered >= 0.02
+    batcher.window = 0.0
+    blocking = held(batcher, gate)
+    batcher.window = 30.0
+    late = slot([2.0])
+    late.entered -= 31  # it has waited long enough for the executor
+    batcher.submit(late)
+    gate.open.set()
+    assert answer(blocking) is not None
+    assert answer(late) == [2.0]
+
+
+def test_closing_does_not_wait_for_a_window(make: Any) -> None:
+    batcher, _ = make(window=30.0)
+    only = slot([4.0])
+    batcher.submit(only)
+    batcher.close(10)
+    assert answer(only) == [4.0]
