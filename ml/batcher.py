@@ -36,7 +36,7 @@ class Piece(NamedTuple):
 
 
 class Batcher:
-    """Takes everything that is queued the moment the executor is free; there is no idle wait but a `window` that is set.
+    """Takes everything that is queued the moment the executor is free; no idle wait but a `window` that is set.
 
     `sink` is given every slot that was computed, in whole, on the batch thread; it must not block for long. A slot with
     more rows than a batch is run in pieces, between which others get their turn.

@@ -13,6 +13,7 @@ from pymongo import MongoClient
 
 from ml.database.client import database_of
 from tests.conftest import Api
+from tests.integration.rest import ROW, URL
 
 Client = MongoClient[dict[str, Any]]
 FILE = b"PK\x03\x04 not yet looked at"
@@ -205,7 +206,7 @@ def test_classes_and_description_are_changed(api: Api, versions: list[dict[str, 
 def test_what_is_changed_of_a_model_that_is_served_is_seen_at_once(api: Api, client: Client, stub: Any) -> None:
     path = f"models/{stub(client)['_id']}"
     assert "label" not in api.post(URL, json={"instances": [ROW]}).json["predictions"][0]
-    registry = api.app.extensions["service"].registry
+    registry = api.http.application.extensions["service"].registry
     assert registry.resolve("sums").batcher.window == 0
     api.patch(path, json={"classes": ["low", "high"], "batch_window_ms": 2.5}, headers={"If-Match": "*"})
     registry.refresh()  # as its thread does twice a second
