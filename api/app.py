@@ -48,7 +48,7 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
     errors.register(app)
     render.register(app)
     requests.register(app)
-    doors.guard(app, settings.threads)
+    doors.guard(app, settings.threads, app.extensions["service"].admission)
     protect(
         app,
         authenticator or authenticator_of(settings),

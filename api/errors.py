@@ -33,12 +33,16 @@ class ApiError(Exception):
         self.issues = dict(issues or {})
         self.headers = dict(headers or {})
 
-    def response(self) -> Response:
-        """The JSON answer."""
+    def body(self) -> bytes:
+        """What the answer says, as JSON."""
         body: dict[str, Any] = {"_status": "ERR", "_error": {"code": self.code, "message": self.message}}
         if self.issues:
             body["_issues"] = self.issues
-        return Response(dumps(body), self.code, self.headers, mimetype="application/json")
+        return dumps(body)
+
+    def response(self) -> Response:
+        """The JSON answer."""
+        return Response(self.body(), self.code, self.headers, mimetype="application/json")
 
 
 #: What the service refuses or fails at, as an HTTP status.

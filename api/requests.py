@@ -8,6 +8,7 @@ import math
 import random
 import re
 import time
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from eve.utils import weak_date
@@ -67,6 +68,12 @@ def register(app: Flask) -> None:
     app.after_request(_end)
 
 
+def request_id(environ: Mapping[str, Any]) -> str:
+    """The id that a client gave its request where it is a sane one, else a new one."""
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    return given if given and SANE_ID.match(given) else _new_id()
+
+
 def _new_id() -> str:
     # Not os.urandom: it lets go of the interpreter, which costs a turn under load, and an id is no secret.
     return f"{random.getrandbits(128):032x}"
@@ -75,9 +82,8 @@ def _new_id() -> str:
 def _begin() -> None:
     # The WSGI environment is asked, not request.headers: this runs for every request, and proxies cost.
     environ = request.environ
-    given = environ.get("HTTP_X_REQUEST_ID", "")
     context = g._get_current_object()
-    context.request_id = given if given and SANE_ID.match(given) else _new_id()
+    context.request_id = request_id(environ)
     context.began = time.monotonic()
     if "HTTP_IF_MODIFIED_SINCE" in environ or "HTTP_IF_MATCH" in environ or "HTTP_IF_NONE_MATCH" in environ:
         _check_headers()
@@ -97,19 +103,22 @@ def _check_headers() -> None:
 
 def _end(response: Response) -> Response:
     context = g._get_current_object()
-    request_id = context.get("request_id") or _new_id()
-    response.headers["X-Request-ID"] = request_id
-    environ = request.environ
+    id_ = context.get("request_id") or _new_id()
+    response.headers["X-Request-ID"] = id_
+    log_answer(request.environ, id_, response.status_code, context.get("began"))
+    return response
+
+
+def log_answer(environ: Mapping[str, Any], id_: str, status: int, began: float | None) -> None:
+    """The line of the access log for an answer; `began` is monotonic."""
     path = environ["PATH_INFO"]
     # Probes come every few seconds and say nothing.
     level = logging.DEBUG if path.startswith("/health/") else logging.INFO
     if log.isEnabledFor(level):
-        method, status = environ["REQUEST_METHOD"], response.status_code
-        began = context.get("began")
+        method = environ["REQUEST_METHOD"]
         ms = round((time.monotonic() - began) * 1000, 2) if began else None
-        fields = {"request": request_id, "method": method, "path": path, "status": status, "ms": ms}
+        fields = {"request": id_, "method": method, "path": path, "status": status, "ms": ms}
         log.log(level, "%s %s %d", method, path, status, extra=fields)
-    return response
 
 
 def _why(data: bytes, error: ValueError) -> str:

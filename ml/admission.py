@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 
 from ml.errors import Overloaded
-from ml.metrics import refused
+from ml.metrics import later, refused
 
 
 class Admission:
@@ -18,14 +18,22 @@ class Admission:
             self._free.put(None)
         self._places = places
         self._what = what
+        self._refused = refused.labels(what).inc
 
     def take(self) -> None:
         """Take a place, or raise Overloaded; never waits."""
         try:
             self._free.get_nowait()
         except queue.Empty:
-            refused.labels(self._what).inc()
-            raise Overloaded(f"{self._places} {self._what} are under way already") from None
+            raise self._overloaded() from None
+
+    def refusal(self) -> Overloaded | None:
+        """What `take` would raise, for who is to be refused without more; None while there is a place."""
+        return self._overloaded() if self._free.empty() else None
+
+    def _overloaded(self) -> Overloaded:
+        later(self._refused, 1)
+        return Overloaded(f"{self._places} {self._what} are under way already")
 
     def inside(self) -> int:
         """How many places are taken."""
