@@ -32,8 +32,9 @@ format: setup
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
+# ARGS: for example ARGS="--seconds 1 --runs 1".
 bench: setup
-	$(PY) -m benchmarks.serving
+	@$(PY) -m benchmarks.serving $(ARGS)
 
 # The compose stack; ARGS goes to `docker compose up`, for example ARGS="--scale api=2 --scale worker=2".
 stack:

@@ -266,6 +266,7 @@ def test_a_window_ends_and_is_counted_from_the_arrival(make: Any) -> None:
     batcher.submit(first)
     assert answer(first) == [1.0]
     assert first.started - first.entered >= 0.02
+    assert gate.seen() == [1]
     batcher.window = 0.0
     blocking = held(batcher, gate)
     batcher.window = 30.0
