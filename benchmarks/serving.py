@@ -12,9 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import psutil
+from pymongo.errors import PyMongoError
+
 from benchmarks import cold, http_server, machine, npy, rows, table
 from benchmarks.report import Options, progress
 from benchmarks.servers import BASELINES, STORED, UNSTORED, almanac, flask, register, save_model, threads_for
+
+#: What ends the command with one line; anything else is a mistake of the benchmarks.
+FAILURES = (RuntimeError, OSError, subprocess.SubprocessError, psutil.Error, PyMongoError)
 
 
 def options_from(arguments: list[str] | None = None) -> tuple[Options, Path | None]:
@@ -57,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="almanac-bench-") as directory:
         try:
             found, about = measure(options, Path(directory))
-        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        except FAILURES as error:
             sys.exit(f"make bench: {error}")
     print(table.whole(found, about, options))
     if target is not None:
