@@ -1,7 +1,8 @@
 """The load generator's own process: one thread, epoll and raw sockets; it sends one request over and over.
 
 Reads a line of JSON and then the request's bytes from standard input; writes a line of JSON and then the time of every
-answer, in seconds as doubles. Only the standard library's quick parts are imported, so that it starts at once.
+answer and of every refusal, in seconds as doubles. Only the standard library's quick parts are imported, so that it
+starts at once.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from array import array
 SILENCE = 120.0
 MOST = 1 << 18
 OK = b"HTTP/1.1 200 "
+REFUSED = b"HTTP/1.1 503 "
 END = b"\r\n\r\n"
 LENGTH = b"\r\ncontent-length:"
 
@@ -46,9 +48,12 @@ def whole(data: bytes) -> int:
 class Connection:
     """One connection: sends the request again as soon as the last was answered."""
 
-    __slots__ = ("_request", "_sent", "began", "data", "poll", "socket", "wanted")
+    __slots__ = ("_expected", "_request", "_sent", "began", "data", "poll", "refused", "socket", "wanted")
 
-    def __init__(self, port: int, request: memoryview, poll: select.epoll) -> None:
+    def __init__(self, port: int, request: memoryview, poll: select.epoll, expected: tuple[bytes, ...]) -> None:
+        self._expected = expected
+        #: Whether the last answer was a refusal.
+        self.refused = False
         self.socket = socket.create_connection(("127.0.0.1", port), 30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
@@ -91,7 +96,8 @@ class Connection:
             data = self.data + data
         wanted = self.wanted or whole(data)
         if wanted and len(data) == wanted and self._sent == len(self._request):
-            if not data.startswith(OK):
+            self.refused = not data.startswith(OK)
+            if not data.startswith(self._expected):
                 head, _, body = data.partition(END)
                 raise Broken(f"expected a 200, got {head[:40].splitlines()[0].decode()}: {body[:300]!r}")
             return True
@@ -101,16 +107,21 @@ class Connection:
         return False
 
 
-def loop(port: int, request: bytes, connections: int, seconds: float) -> tuple[array[float], float]:
-    """The time of every answer, and how long all took.
+def loop(
+    port: int, request: bytes, connections: int, seconds: float, *, refusals: bool = False
+) -> tuple[array[float], array[float], float]:
+    """The time of every answer, of every refusal where `refusals` are expected too, and how long all took.
 
-    No request begins after `seconds`; those that have begun are waited for.
+    No request begins after `seconds`; those that have begun are waited for. Who is refused asks again at once.
     """
-    times = array("d")
+    times, refused = array("d"), array("d")
+    expected = (OK, REFUSED) if refusals else (OK,)
     clock = time.perf_counter
     with select.epoll() as poll:
         view = memoryview(request)
-        clients = {one.socket.fileno(): one for one in [Connection(port, view, poll) for _ in range(connections)]}
+        clients = {
+            one.socket.fileno(): one for one in [Connection(port, view, poll, expected) for _ in range(connections)]
+        }
         began = clock()
         end = began + seconds
         for one in clients.values():
@@ -125,14 +136,14 @@ def loop(port: int, request: bytes, connections: int, seconds: float) -> tuple[a
                     one.go_on_sending()
                 if what & ~select.EPOLLOUT and one.answered():
                     now = clock()
-                    times.append(now - one.began)
+                    (refused if one.refused else times).append(now - one.began)
                     if now < end:
                         one.begin()
                     else:
                         # Now, not at the end: a server may close one on which nothing comes.
                         clients.pop(number).socket.close()
         took = clock() - began
-    return times, took
+    return times, refused, took
 
 
 def main() -> None:
@@ -141,11 +152,13 @@ def main() -> None:
     gc.disable()  # nothing here is a cycle
     cpu = time.process_time()
     try:
-        times, took = loop(options["port"], request, options["connections"], options["seconds"])
+        times, refused, took = loop(
+            options["port"], request, options["connections"], options["seconds"], refusals=options["refusals"]
+        )
     except (Broken, OSError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
-    facts = {"took": took, "cpu": time.process_time() - cpu}
-    sys.stdout.buffer.write(json.dumps(facts).encode() + b"\n" + times.tobytes())
+    facts = {"took": took, "cpu": time.process_time() - cpu, "answers": len(times)}
+    sys.stdout.buffer.write(json.dumps(facts).encode() + b"\n" + times.tobytes() + refused.tobytes())
 
 
 if __name__ == "__main__":

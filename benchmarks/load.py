@@ -25,11 +25,27 @@ class Figures:
     #: How many requests were answered, and microseconds of processor time that the load generator took for each.
     requests: int
     client_us: float
+    #: Where refusals are expected: how many there were a second, and milliseconds at their 99th percentile.
+    refused_rate: float = 0.0
+    refused_p99: float = 0.0
 
 
-def run(port: int, path: str, body: bytes, headers: dict[str, str], connections: int, seconds: float) -> Figures:
-    """Send `body` over and over. Raises RuntimeError where any answer is not a 200 with a Content-Length."""
-    options = json.dumps({"port": port, "connections": connections, "seconds": seconds}).encode() + b"\n"
+def run(
+    port: int,
+    path: str,
+    body: bytes,
+    headers: dict[str, str],
+    connections: int,
+    seconds: float,
+    *,
+    refusals: bool = False,
+) -> Figures:
+    """Send `body` over and over. Raises RuntimeError where any answer is not a 200 with a Content-Length.
+
+    With `refusals` a 503 is an answer too, which is counted apart.
+    """
+    given = {"port": port, "connections": connections, "seconds": seconds, "refusals": refusals}
+    options = json.dumps(given).encode() + b"\n"
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(CLIENT)],
         input=options + request_bytes(path, body, headers),
@@ -40,7 +56,8 @@ def run(port: int, path: str, body: bytes, headers: dict[str, str], connections:
         raise RuntimeError(f"POST {path}: {done.stderr.decode(errors='replace').strip()}")
     line, _, rest = done.stdout.partition(b"\n")
     facts = json.loads(line)
-    return figures_of(array("d", rest), facts["took"], facts["cpu"])
+    times = array("d", rest)
+    return figures_of(times[: facts["answers"]], facts["took"], facts["cpu"], times[facts["answers"] :])
 
 
 def request_bytes(path: str, body: bytes, headers: dict[str, str]) -> bytes:
@@ -50,8 +67,8 @@ def request_bytes(path: str, body: bytes, headers: dict[str, str]) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
-def figures_of(times: Sequence[float], took: float, cpu: float) -> Figures:
-    """The figures for the seconds that each answer took, the seconds that all took, and processor seconds."""
+def figures_of(times: Sequence[float], took: float, cpu: float, refused: Sequence[float] = ()) -> Figures:
+    """The figures for the seconds that each answer and refusal took, the seconds that all took, processor seconds."""
     ordered = sorted(times)
     number = len(ordered)
     return Figures(
@@ -59,7 +76,9 @@ def figures_of(times: Sequence[float], took: float, cpu: float) -> Figures:
         p50=statistics.median(ordered) * 1000,
         p99=percentile(ordered, 99) * 1000,
         requests=number,
-        client_us=cpu / number * 1e6,
+        client_us=cpu / (number + len(refused)) * 1e6,
+        refused_rate=len(refused) / took,
+        refused_p99=percentile(sorted(refused), 99) * 1000 if refused else 0.0,
     )
 
 

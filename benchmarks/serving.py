@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 from pymongo.errors import PyMongoError
 
-from benchmarks import cold, http_server, machine, npy, rows, table
+from benchmarks import cold, http_server, machine, npy, overload, rows, table
 from benchmarks.report import Options, progress
-from benchmarks.servers import BASELINES, STORED, UNSTORED, almanac, flask, register, save_model, threads_for
+from benchmarks.servers import BASELINES, STORED, THREADS, UNSTORED, almanac, flask, register, save_model, threads_for
 
 #: What ends the command with one line; anything else is a mistake of the benchmarks.
 FAILURES = (RuntimeError, OSError, subprocess.SubprocessError, psutil.Error, PyMongoError)
@@ -51,8 +51,9 @@ def measure(options: Options, directory: Path) -> tuple[table.Found, dict[str, A
         servers |= {name: stack.enter_context(flask(name, file)) for name in BASELINES}
         about = machine.describe(data, threads)
         found["rows"] = rows.measure(servers, options)
-    with almanac(data, threads) as ours:
+    with almanac(data, THREADS) as ours:
         found["npy"] = npy.measure(ours, data, options)
+        found["overload"] = overload.measure(ours, options)
     found["cold"] = cold.measure(file, data, options)
     found["http_server"] = http_server.measure(options)
     return found, about

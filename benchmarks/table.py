@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks import cold, npy
+from benchmarks import cold, npy, overload
 from benchmarks.http_server import CONNECTIONS
 from benchmarks.report import Measured, Options, line, median, ratio
 from benchmarks.servers import BASELINES, FUNCTION, NAMES, STORED, UNSTORED
@@ -69,13 +69,21 @@ def ratio_lines(found: Found, options: Options) -> list[str]:
     for alone in npy.ALONE.values():
         share = ratio(found["npy"], "rows", {"name": npy.SERVED}, {"name": alone})
         lines.append(f"{f'{npy.SERVED} / {alone}':68}{share}")
+    few, many = overload.CLIENTS
+    share = ratio(found["overload"], "p99", {"clients": many}, {"clients": few})
+    lines.append(f"{f'p99 of those let in, {many} clients / {few} clients':68}{share}")
     return lines
 
 
 def whole(found: Found, machine: dict[str, Any], options: Options) -> str:
     """Everything that was measured."""
-    parts = [rows_lines(found["rows"], options), npy_lines(found["npy"]), cold_lines(found["cold"])]
-    parts += [http_lines(found["http_server"]), ratio_lines(found, options), [machine_line(machine, options)]]
+    parts = [rows_lines(found["rows"], options), npy_lines(found["npy"]), overload.lines(found["overload"])]
+    parts += [
+        cold_lines(found["cold"]),
+        http_lines(found["http_server"]),
+        ratio_lines(found, options),
+        [machine_line(machine, options)],
+    ]
     return "\n\n".join("\n".join(part) for part in parts)
 
 

@@ -215,3 +215,19 @@ def test_options() -> None:
     assert (options.connections, options.runs, options.seconds, target) == ((1, 8), 2, 5.0, None)
     with pytest.raises(SystemExit):
         options_from(["--runs", "0"])
+
+
+def test_refusals_are_counted_apart_where_they_are_expected() -> None:
+    lock, answers = threading.Lock(), {200: 0, 503: 0}
+
+    def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        with lock:
+            code = 200 if sum(answers.values()) % 3 == 0 else 503
+            answers[code] += 1
+        say(handler, code, b"ok")
+
+    with serving(answer) as port:
+        figures = run(port, "/", b"row", {}, 2, 0.2, refusals=True)
+    assert figures.requests == answers[200] > 0
+    assert round(figures.refused_rate * figures.requests / figures.rate) == answers[503] > 0
+    assert figures.refused_p99 > 0
