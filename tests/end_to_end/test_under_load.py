@@ -233,7 +233,8 @@ def test_several_http_processes_answer_and_are_counted_together(data: Path) -> N
 
         for _ in range(40):
             assert server.post("models/sums/predict", json=BODY).status_code == 200
-        assert rows() == 80
+        # The process that answers counts its own at once; the other's are half a second behind at most.
+        until(lambda: rows() == 80, 10, "all rows are counted, whichever process they came to")
         # One is killed: another takes its place, and nothing is uncounted.
         victim = next(psutil.Process(p.pid) for p in server.family() if "http" in p.cmdline() and p.ppid() in pids)
         victim.kill()

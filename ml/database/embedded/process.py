@@ -23,6 +23,13 @@ from ml.database.embedded.files import DataFiles
 log = logging.getLogger(__name__)
 
 REPLICA_SET = "rs0"
+PARAMETERS = (
+    # Before the first user exists, anyone on this machine could make one through the loopback port. The bootstrap
+    # logs in with the key instead.
+    "enableLocalhostAuthBypass=false",
+    # A worker that is killed within a commit leaves its transaction open, and its job's next worker waits for it.
+    "transactionLifetimeLimitSeconds=20",
+)
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _GIB = 2**30
 
@@ -36,15 +43,13 @@ def command_line(binary: Path, files: DataFiles, socket: Path, port: int | None)
         "--bind_ip": socket if port is None else f"{socket},127.0.0.1",
         "--logpath": files.log,
         "--wiredTigerCacheSizeGB": f"{cache_gb(psutil.virtual_memory().total):.2f}",
-        # Before the first user exists, anyone on this machine could make one through the loopback port. The bootstrap
-        # logs in with the key instead.
-        "--setParameter": "enableLocalhostAuthBypass=false",
     }
     if port is not None:
         options["--port"] = str(port)
     # --nounixsocket leaves out the default one alone, /tmp/mongodb-27017.sock, over which mongods here would fight.
     flags = ["--auth", "--noscripting", "--logappend", "--nounixsocket"]
-    return [str(binary), *(str(part) for option in options.items() for part in option), *flags]
+    parameters = [f"--setParameter={parameter}" for parameter in PARAMETERS]
+    return [str(binary), *(str(part) for option in options.items() for part in option), *parameters, *flags]
 
 
 def cache_gb(memory: int) -> float:

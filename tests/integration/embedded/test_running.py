@@ -72,6 +72,14 @@ def test_a_replica_set_of_one_with_a_journal(running: EmbeddedMongo) -> None:
     assert options["storage"]["wiredTiger"]["engineConfig"]["cacheSizeGB"] == pytest.approx(cache, abs=0.01)
 
 
+def test_the_parameters_that_it_was_started_with_hold(running: EmbeddedMongo) -> None:
+    with root_client(directory_of(running)) as root:
+        asked = {"enableLocalhostAuthBypass": 1, "transactionLifetimeLimitSeconds": 1}
+        found = root.admin.command({"getParameter": 1, **asked})
+    assert found["enableLocalhostAuthBypass"] is False
+    assert found["transactionLifetimeLimitSeconds"] == 20, "a killed worker's transaction is not waited for a minute"
+
+
 def test_discovery_transactions_and_change_streams_work_over_the_socket(running: EmbeddedMongo) -> None:
     uri = running_uri(directory_of(running))
     assert uri is not None
