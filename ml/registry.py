@@ -1,115 +1,26 @@
-"""Which versions of which models there are, and which are live in this process."""
+"""Which versions of which models are live in this process, and which of them a request means."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from bson import ObjectId
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-from ml.batcher import MAX_BATCH, QUEUE_LIMIT, Batcher, Sink
+from ml.batcher import MAX_BATCH, QUEUE_LIMIT, Sink
 from ml.cores import spread
-from ml.database.blobs import Blobs
 from ml.database.client import Document
 from ml.errors import ModelNotAvailable, StorageUnavailable, UnknownModel, listed
-from ml.executors import load_executor
 from ml.executors.base import ExecutorError
-from ml.signature import Signature
+from ml.live import LiveModel, Loader
+from ml.versions import Snapshot, Version, choose, read
 
 log = logging.getLogger(__name__)
 
 #: How often the database is asked what changed, in seconds.
 POLL_SECONDS = 0.5
-
-#: The longest that a model may let its rows wait for company.
-MAX_WINDOW_MS = 1000
-
-FIELDS = (
-    "name",
-    "version",
-    "state",
-    "error",
-    "digest",
-    "inputs",
-    "outputs",
-    "classes",
-    "executor",
-    "artefacts",
-    "batch_window_ms",
-)
-#: What a version cannot be without. What other programs put among the models must not stop those that are.
-TYPES = {"name": str, "version": int, "state": str}
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One version of a model as its document says."""
-
-    id: ObjectId
-    name: str
-    number: int
-    state: str
-    error: str | None
-    document: Mapping[str, Any]
-
-    @property
-    def key(self) -> tuple[str, int]:
-        return self.name, self.number
-
-    @property
-    def batch_window(self) -> float:
-        """Seconds that the first row of a batch waits for others; 0 where the document says nothing that can be."""
-        window = self.document.get("batch_window_ms")
-        return window / 1000 if isinstance(window, (int, float)) and 0 <= window <= MAX_WINDOW_MS else 0.0
-
-
-@dataclass(slots=True)
-class LiveModel:
-    """A loaded version: its signature, and the batcher that owns its executor."""
-
-    version: Version
-    signature: Signature
-    batcher: Batcher
-
-    @property
-    def classes(self) -> list[str] | None:
-        classes: list[str] | None = self.version.document.get("classes")
-        return classes
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What every result says of the model that made it."""
-        document = self.version.document
-        return {
-            "model": self.version.name,
-            "version": self.version.number,
-            "digest": document.get("digest"),
-            "executor": document.get("executor"),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The models collection at one moment."""
-
-    versions: dict[str, dict[int, Version]] = field(default_factory=dict)
-    aliases: dict[str, dict[str, int]] = field(default_factory=dict)
-
-    def kept(self) -> list[Version]:
-        """The available versions that a replica keeps loaded: those with an alias, and each name's newest."""
-        kept = []
-        for name, versions in self.versions.items():
-            available = [number for number, version in versions.items() if version.state == "available"]
-            wanted = {max(available)} if available else set()
-            wanted |= set(self.aliases.get(name, {}).values()) & set(available)
-            kept += [versions[number] for number in sorted(wanted)]
-        return kept
 
 
 class Registry:
@@ -123,12 +34,8 @@ class Registry:
         max_batch: int = MAX_BATCH,
         queue_limit: int = QUEUE_LIMIT,
     ) -> None:
-        self._max_batch = max_batch
-        self._queue_limit = queue_limit
         self._db = db
-        self._blobs = Blobs(db)
-        self._cache = cache
-        self._sink = sink
+        self._loader = Loader(db, cache, sink, max_batch, queue_limit)
         self._snapshot = Snapshot()
         self._seen = False
         self._live: dict[tuple[str, int], LiveModel] = {}
@@ -165,25 +72,10 @@ class Registry:
 
     def refresh(self) -> Snapshot:
         """Read the collections again. Raises PyMongoError; what was known then stays known."""
-        versions: dict[str, dict[int, Version]] = {}
-        for document in self._db["models"].find({}, dict.fromkeys(FIELDS, True)):
-            if not all(isinstance(document.get(field), kind) for field, kind in TYPES.items()):
-                continue
-            version = Version(
-                document["_id"],
-                document["name"],
-                document["version"],
-                document["state"],
-                document.get("error"),
-                document,
-            )
-            versions.setdefault(version.name, {})[version.number] = version
-        entries = {entry["_id"]: entry.get("aliases") for entry in self._db["registry"].find()}
-        aliases = {name: targets for name, targets in entries.items() if isinstance(targets, dict)}
-        self._snapshot, self._seen = Snapshot(versions, aliases), True
+        self._snapshot, self._seen = read(self._db), True
         for key, live in list(self._live.items()):
             # What can be changed of a version that is served: its classes, its window.
-            now = versions.get(key[0], {}).get(key[1])
+            now = self._snapshot.versions.get(key[0], {}).get(key[1])
             if now is not None and now.document != live.version.document:
                 live.version = now
                 live.batcher.window = now.batch_window
@@ -192,10 +84,10 @@ class Registry:
     def find(self, name: str, version: int | None = None, alias: str | None = None) -> Version:
         """The version that is meant, in whatever state it is. Raises UnknownModel or StorageUnavailable."""
         try:
-            return _choose(self._snapshot, name, version, alias)
+            return choose(self._snapshot, name, version, alias)
         except UnknownModel:
             try:
-                return _choose(self.refresh(), name, version, alias)  # perhaps it is newer than what we know
+                return choose(self.refresh(), name, version, alias)  # perhaps it is newer than what we know
             except PyMongoError as error:
                 raise StorageUnavailable(f"the registry cannot be read: {type(error).__name__}") from error
 
@@ -225,7 +117,7 @@ class Registry:
                 raise ModelNotAvailable(self._failed[version.key])
             log.info("loading %s:%d", version.name, version.number)
             try:
-                live = self._open(version)
+                live = self._loader.open(version)
             except PyMongoError as error:
                 raise StorageUnavailable(f"the model cannot be fetched: {type(error).__name__}") from error
             except ExecutorError as error:
@@ -235,24 +127,6 @@ class Registry:
                 self._live[version.key] = live
             log.info("%s:%d is live", version.name, version.number)
             return live
-
-    def _open(self, version: Version) -> LiveModel:
-        document = version.document
-        kind = document["executor"]
-        directory = self._cache / f"{document['artefacts'][kind]}"
-        if not directory.is_dir():
-            self._blobs.fetch_directory(document["artefacts"][kind], directory)
-        signature = Signature.from_document(document)
-        executor = load_executor(kind, directory, signature)
-        try:
-            executor.warm()
-        except Exception as error:
-            # Zeros are no proof of anything: the build has proven the model on better rows.
-            log.warning("%s:%d failed on zeros", version.name, version.number, exc_info=error)
-        batcher = Batcher(
-            executor, self._sink, *version.key, self._max_batch, self._queue_limit, window=version.batch_window
-        )
-        return LiveModel(version, signature, batcher)
 
     def _follow(self, keep: bool) -> None:
         while not self._stop.is_set():
@@ -287,22 +161,3 @@ class Registry:
         for model in gone:
             log.info("unloading %s:%d", *model.version.key)
             model.batcher.close()
-
-
-def _choose(snapshot: Snapshot, name: str, version: int | None, alias: str | None) -> Version:
-    versions = snapshot.versions.get(name)
-    if not versions:
-        raise UnknownModel(f"there is no model {name!r}; there are: {listed(sorted(snapshot.versions))}")
-    aliases = snapshot.aliases.get(name, {})
-    if alias is not None:
-        if alias not in aliases:
-            raise UnknownModel(f"{name} has no alias {alias!r}; there are: {listed(sorted(aliases))}")
-        version = aliases[alias]
-    if version is not None:
-        if version not in versions:
-            raise UnknownModel(f"{name} has no version {version}; there are: {listed(sorted(versions))}")
-        return versions[version]
-    if "stable" in aliases and aliases["stable"] in versions:
-        return versions[aliases["stable"]]
-    available = [number for number, entry in versions.items() if entry.state == "available"]
-    return versions[max(available or versions)]

@@ -31,10 +31,10 @@ from ml.errors import (
 )
 from ml.jobs.requests import Jobs
 from ml.jobs.states import BY_CLIENT, ENDED
+from ml.live import LiveModel as LiveModel
 from ml.metrics import count_request as count_request
 from ml.metrics import exposition as exposition
 from ml.metrics import flush
-from ml.registry import LiveModel as LiveModel
 from ml.registry import Registry
 from ml.results import label_and_score
 from ml.signature import Signature

@@ -18,8 +18,9 @@ from ml.database.transactions import transact
 from ml.errors import ModelNotAvailable, UnknownModel
 from ml.jobs import rows, states
 from ml.jobs.scoring import score
+from ml.live import LiveModel
 from ml.metrics import job_rows
-from ml.registry import LiveModel, Registry
+from ml.registry import Registry
 
 log = logging.getLogger(__name__)
 

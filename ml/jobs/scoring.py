@@ -13,7 +13,7 @@ from bson import ObjectId
 from ml.database.client import Document
 from ml.database.documents import identity, now, stamp_new
 from ml.executors.base import Arrays
-from ml.registry import LiveModel
+from ml.live import LiveModel
 from ml.results import failed, succeeded
 from ml.slots import Slot
 from ml.tensors import TensorIssues, row_of
