@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     max_model_mb: Annotated[int, Field(ge=1, le=1_000_000)] = 2048
     build_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300
     build_memory_mb: Annotated[int, Field(ge=256)] = 8192
+    #: Unset: what is quickest of that which is proven equal to Keras.
+    executor: Literal["onnx", "openvino", "tf"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     #: Unset: console where standard error is a terminal, else json.
     log_format: Literal["json", "console"] | None = None

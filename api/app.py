@@ -44,6 +44,7 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
             places=settings.threads - FOR_OTHERS,
             deadline_ms=settings.deadline_ms,
         ),
+        settings.executor,
     )
     errors.register(app)
     render.register(app)

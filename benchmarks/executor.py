@@ -11,7 +11,9 @@ from pymongo import MongoClient
 
 from benchmarks.npy import batch_of_rows
 from ml.executors import load_executor
+from ml.processor import here
 from ml.signature import Signature
+from ml.ways import ways_here
 
 
 def rows_a_second(data: Path, seconds: float, batch: int) -> float:
@@ -20,10 +22,10 @@ def rows_a_second(data: Path, seconds: float, batch: int) -> float:
         document = client.get_default_database()["models"].find_one({"name": "mlp", "state": "available"})
     if document is None:
         raise RuntimeError("the model is not there")
-    kind = document["executor"]
-    artefact = data / "cache" / "artefacts" / str(document["artefacts"][kind])
+    way = ways_here(document, here())[0]
+    artefact = data / "cache" / "artefacts" / str(way.artefact)
     signature = Signature.from_document(document)
-    executor = load_executor(kind, artefact, signature)
+    executor = load_executor(way.executor, artefact, signature, way.threads)
     rows, name = batch_of_rows(), signature.inputs[0].name
     # In turn, as a server would meet them: the same rows again would lie in the cache.
     parts = [{name: rows[at : at + batch]} for at in range(0, len(rows) - batch + 1, batch)]

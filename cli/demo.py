@@ -40,7 +40,7 @@ def command(once: bool, elsewhere: bool, url: str | None) -> None:
     """Train, register and score the digits demo against the configured database."""
     settings = settings_or_exit()
     with open_database(settings) as db:
-        service = Service(db, settings.data_dir / "cache")
+        service = Service(db, settings.data_dir / "cache", executor=settings.executor)
         try:
             if not once or digits.is_due(db):
                 _run(service, settings, elsewhere)

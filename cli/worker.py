@@ -27,7 +27,7 @@ def command(host: str | None, port: int | None, parent: int | None) -> None:
 
     with open_database(settings, may_start=False) as db:
         limits = BuildLimits(seconds=settings.build_seconds, memory_mb=settings.build_memory_mb)
-        service = Service(db, settings.data_dir / "cache", limits)
+        service = Service(db, settings.data_dir / "cache", limits, executor=settings.executor)
         service.start(keep=False)
         server = None
         if port is not None:

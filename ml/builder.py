@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import secrets
@@ -10,9 +11,10 @@ import socket
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bson import ObjectId
 from pymongo import ReturnDocument
@@ -25,15 +27,26 @@ from ml.database.blobs import Blobs
 from ml.database.client import Document
 from ml.database.documents import stamp_update
 from ml.database.leases import expired, until
+from ml.processor import here, not_fitting
 
 log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 20.0
 POLL_SECONDS = 0.5
+#: How often it is looked whether what is available was built on processors that this one is not like.
+ELSEWHERE_SECONDS = 5.0
 #: A build that took its process down so often is not tried again.
 MOST_ATTEMPTS = 3
 #: The newest lines of a build's log that its document keeps.
 LOG_LINES = 200
+
+
+#: What must be installed where models are built.
+NEEDS = ("keras", "tensorflow", "tf2onnx")
+
+#: The part of a version's document that tells of a build: the one that made it available, or a later one for another
+#: processor.
+Place = Literal["build", "rebuild"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +60,25 @@ class BuildLimits:
 class Builder:
     """A thread that builds what is `loading`. Any number of them share the work, each in its process."""
 
-    def __init__(self, db: Database[Document], scratch: Path, limits: BuildLimits) -> None:
+    def __init__(self, db: Database[Document], scratch: Path, limits: BuildLimits, forced: str | None = None) -> None:
         self._db = db
         self._blobs = Blobs(db)
         self._catalog = Catalog(db)
         self._scratch = scratch
         self._limits = limits
+        #: The executor that is to be chosen, whichever is quickest.
+        self._forced = forced
+        self._looked = -ELSEWHERE_SECONDS
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._worker = f"{socket.gethostname()}:{os.getpid()}"
 
     def start(self) -> None:
+        """Build from now on, where that can be done here."""
+        missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
+        if missing:
+            log.info("models are not built here: %s is not installed", ", ".join(missing))
+            return
         self._thread = threading.Thread(target=self._loop, name="builder", daemon=True)
         self._thread.start()
 
@@ -69,7 +90,7 @@ class Builder:
         """Build what can be claimed now, in this thread; the number of versions that ended."""
         count = 0
         while not self._stop.is_set() and (claimed := self._claim()) is not None:
-            self._build(claimed)
+            self._build(*claimed)
             count += 1
         return count
 
@@ -83,35 +104,48 @@ class Builder:
                 log.exception("a build ended in an unexpected way; the next go on")
             self._stop.wait(POLL_SECONDS)
 
-    def _claim(self) -> Document | None:
-        claim = secrets.token_hex(8)
+    def _claim(self) -> tuple[Document, Place] | None:
+        """A version to build, and the part of its document that tells of the build."""
+        found = self._claim_one({"state": "loading"}, "build")
+        if found is not None:
+            return found, "build"
+        if time.monotonic() - self._looked < ELSEWHERE_SECONDS:
+            return None
+        found = self._claim_one(not_fitting(here()), "rebuild")
+        if found is not None:
+            return found, "rebuild"
+        self._looked = time.monotonic()
+        return None
+
+    def _claim_one(self, wanted: Mapping[str, Any], place: Place) -> Document | None:
+        attempts = f"{place}.attempts"
         found = self._db["models"].find_one_and_update(
-            {"state": "loading", **expired("build.lease")},
+            {"$and": [wanted, expired(f"{place}.lease")]},
             [
                 {
                     "$set": {
-                        "build.claim": claim,
-                        "build.worker": self._worker,
-                        "build.lease": until(LEASE_SECONDS),
-                        "build.started": "$$NOW",
-                        "build.attempts": {"$add": [{"$ifNull": ["$build.attempts", 0]}, 1]},
-                        "build.log": [],
+                        f"{place}.claim": secrets.token_hex(8),
+                        f"{place}.worker": self._worker,
+                        f"{place}.lease": until(LEASE_SECONDS),
+                        f"{place}.started": "$$NOW",
+                        attempts: {"$add": [{"$ifNull": [f"${attempts}", 0]}, 1]},
+                        f"{place}.log": [],
                     }
                 }
             ],
             sort=[("_created", 1)],
             return_document=ReturnDocument.AFTER,
         )
-        if found is not None and found["build"]["attempts"] > MOST_ATTEMPTS:
-            self._fail(found, f"the build took its process down {MOST_ATTEMPTS} times", "")
-            return self._claim()
+        if found is not None and found[place]["attempts"] > MOST_ATTEMPTS:
+            self._fail(found, place, f"the build took its process down {MOST_ATTEMPTS} times", "")
+            return self._claim_one(wanted, place)
         return found
 
-    def _build(self, model: Document) -> None:
+    def _build(self, model: Document, place: Place) -> None:
         log.info("building %s:%d", model["name"], model["version"])
         self._scratch.mkdir(parents=True, exist_ok=True)
         directory = Path(tempfile.mkdtemp(dir=self._scratch, prefix="build-"))
-        progress = Progress(self._db, model["_id"], model["build"]["claim"])
+        progress = Progress(self._db, model["_id"], model[place]["claim"], place)
         try:
             file = directory / "model.keras"
             self._blobs.fetch(model["file"], file)
@@ -127,45 +161,59 @@ class Builder:
                 seconds=self._limits.seconds,
                 memory_mb=self._limits.memory_mb,
                 sample=sample,
+                forced=self._forced,
                 progress=progress.line,
             )
-            self._finish(model, report)
+            self._finish(model, place, report)
         except BuildError as error:
-            self._fail(model, error.reason, error.log)
+            self._fail(model, place, error.reason, error.log)
         finally:
             progress.close()
             shutil.rmtree(directory, ignore_errors=True)
 
-    def _finish(self, model: Document, report: BuildReport) -> None:
+    def _finish(self, model: Document, place: Place, report: BuildReport) -> None:
         classes = model.get("classes")
-        if classes:
+        if place == "build" and classes:
             problem = classes_problem(report, len(classes))
             if problem:
-                self._fail(model, problem, report.log)
+                self._fail(model, place, problem, report.log)
                 return
         artefacts = {
             kind: self._blobs.put_directory(path, f"{model['name']}-{model['version']}-{kind}.tar", model=model["_id"])
             for kind, path in report.artefacts.items()
         }
-        facts: dict[str, Any] = {
-            **report.signature.to_document(),
-            "executor": report.executor,
-            "artefacts": artefacts,
-            "build.table": report.table,
-            "build.seconds": round(report.seconds, 3),
-            "build.log": _tail(report.log),
+        made = {
+            "processor": here(),
+            "ways": report.ways,
+            "table": report.table,
+            "seconds": round(report.seconds, 3),
+            "log": _tail(report.log),
         }
-        if self._catalog.available(model["_id"], model["build"]["claim"], facts):
+        claim = model[place]["claim"]
+        if place == "rebuild":
+            kept = self._catalog.available_elsewhere(model["_id"], claim, {**made, "artefacts": artefacts})
+        else:
+            facts = {f"build.{key}": value for key, value in made.items()}
+            signature = report.signature.to_document()
+            facts |= {**signature, "executor": report.executor, "artefacts": artefacts}
+            kept = self._catalog.available(model["_id"], claim, facts)
+        if kept:
             log.info("%s:%d is available, built in %.1f s", model["name"], model["version"], report.seconds)
         else:
             log.warning("%s:%d was retired or built by another meanwhile", model["name"], model["version"])
             for blob in artefacts.values():
                 self._blobs.delete(blob)
 
-    def _fail(self, model: Document, reason: str, text: str) -> None:
+    def _fail(self, model: Document, place: Place, reason: str, text: str) -> None:
         log.warning("%s:%d failed: %s", model["name"], model["version"], reason)
+        claim = model[place]["claim"]
+        if place == "rebuild":
+            # It stays available to others.
+            made = {"processor": here(), "error": reason, "log": _tail(text)}
+            self._catalog.available_elsewhere(model["_id"], claim, made)
+            return
         self._db["models"].update_one(
-            {"_id": model["_id"], "state": "loading", "build.claim": model["build"]["claim"]},
+            {"_id": model["_id"], "state": "loading", "build.claim": claim},
             {
                 "$set": stamp_update({"state": "failed", "error": reason, "build.log": _tail(text)}),
                 "$unset": {"pending_aliases": ""},
@@ -176,9 +224,10 @@ class Builder:
 class Progress:
     """Keeps a build's lease, and writes its log to the document while it runs."""
 
-    def __init__(self, db: Database[Document], model: ObjectId, claim: str) -> None:
+    def __init__(self, db: Database[Document], model: ObjectId, claim: str, place: Place) -> None:
         self._models = db["models"]
-        self._seen = {"_id": model, "build.claim": claim}
+        self._place = place
+        self._seen = {"_id": model, f"{place}.claim": claim}
         self._lines: list[str] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="build-lease", daemon=True)
@@ -206,8 +255,8 @@ class Progress:
                     [
                         {
                             "$set": {
-                                "build.lease": until(LEASE_SECONDS),
-                                "build.log": {"$literal": self._lines[-LOG_LINES:]},
+                                f"{self._place}.lease": until(LEASE_SECONDS),
+                                f"{self._place}.log": {"$literal": self._lines[-LOG_LINES:]},
                             }
                         }
                     ],

@@ -110,7 +110,8 @@ class Catalog:
         found = transact(self._db.client, work)
         if found is None:
             raise Changed("the model was changed by another")
-        for blob in (found.get("file"), found.get("sample"), *found.get("artefacts", {}).values()):
+        elsewhere = [blob for one in found.get("elsewhere", ()) for blob in one.get("artefacts", {}).values()]
+        for blob in (found.get("file"), found.get("sample"), *found.get("artefacts", {}).values(), *elsewhere):
             self._blobs.delete(blob)
 
     def available(self, model: ObjectId, claim: str, facts: Mapping[str, Any]) -> bool:
@@ -129,6 +130,14 @@ class Catalog:
             return True
 
         return transact(self._db.client, work)
+
+    def available_elsewhere(self, model: ObjectId, claim: str, made: Mapping[str, Any]) -> bool:
+        """Add what a build for another processor made, or its `error`, to an available version; False as above."""
+        found = self._db["models"].update_one(
+            {"_id": model, "state": "available", "rebuild.claim": claim},
+            {"$push": {"elsewhere": made}, "$unset": {"rebuild": ""}, "$set": stamp_update({})},
+        )
+        return found.matched_count == 1
 
     def _next_version(self, name: str, owner: str, admin: bool) -> int:
         who = {} if admin else {"owner": owner}

@@ -13,8 +13,11 @@ from ml.batcher import MAX_BATCH, QUEUE_LIMIT, Batcher, Sink
 from ml.database.blobs import Blobs
 from ml.database.client import Document
 from ml.executors import load_executor
+from ml.executors.base import Executor, ExecutorError
+from ml.processor import here
 from ml.signature import Signature
 from ml.versions import Version
+from ml.ways import ways_here
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,8 @@ class LiveModel:
     version: Version
     signature: Signature
     batcher: Batcher
+    #: What runs it here.
+    executor: str
 
     @property
     def classes(self) -> list[str] | None:
@@ -40,7 +45,7 @@ class LiveModel:
             "model": self.version.name,
             "version": self.version.number,
             "digest": document.get("digest"),
-            "executor": document.get("executor"),
+            "executor": self.executor,
         }
 
 
@@ -54,7 +59,9 @@ class Loader:
         sink: Sink,
         max_batch: int = MAX_BATCH,
         queue_limit: int = QUEUE_LIMIT,
+        forced: str | None = None,
     ) -> None:
+        self._forced = forced
         self._blobs = Blobs(db)
         self._cache = cache
         self._sink = sink
@@ -63,13 +70,8 @@ class Loader:
 
     def open(self, version: Version) -> LiveModel:
         """Load an available version. Blocks. Raises ExecutorError where it cannot be run here, and PyMongoError."""
-        document = version.document
-        kind = document["executor"]
-        directory = self._cache / f"{document['artefacts'][kind]}"
-        if not directory.is_dir():
-            self._blobs.fetch_directory(document["artefacts"][kind], directory)
-        signature = Signature.from_document(document)
-        executor = load_executor(kind, directory, signature)
+        signature = Signature.from_document(version.document)
+        kind, executor = self._load(version, signature)
         try:
             executor.warm()
         except Exception as error:
@@ -78,4 +80,18 @@ class Loader:
         batcher = Batcher(
             executor, self._sink, *version.key, self._max_batch, self._queue_limit, window=version.batch_window
         )
-        return LiveModel(version, signature, batcher)
+        return LiveModel(version, signature, batcher, kind)
+
+    def _load(self, version: Version, signature: Signature) -> tuple[str, Executor]:
+        """The best executor that can be had here: another where one is not installed, or does not load."""
+        reasons = []
+        for way in ways_here(version.document, here(), self._forced):
+            directory = self._cache / str(way.artefact)
+            if not directory.is_dir():
+                self._blobs.fetch_directory(way.artefact, directory)
+            try:
+                return way.executor, load_executor(way.executor, directory, signature, way.threads)
+            except ExecutorError as error:
+                log.warning("%s:%d: %s", version.name, version.number, error)
+                reasons.append(str(error))
+        raise ExecutorError("; ".join(reasons))

@@ -33,9 +33,10 @@ class Registry:
         sink: Sink,
         max_batch: int = MAX_BATCH,
         queue_limit: int = QUEUE_LIMIT,
+        executor: str | None = None,
     ) -> None:
         self._db = db
-        self._loader = Loader(db, cache, sink, max_batch, queue_limit)
+        self._loader = Loader(db, cache, sink, max_batch, queue_limit, executor)
         self._snapshot = Snapshot()
         self._seen = False
         self._live: dict[tuple[str, int], LiveModel] = {}

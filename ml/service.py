@@ -109,6 +109,7 @@ class Service:
         cache: Path,
         limits: BuildLimits | None = None,
         serving: Limits | None = None,
+        executor: str | None = None,
     ) -> None:
         self.db = db
         self.limits = serving or Limits()
@@ -116,11 +117,11 @@ class Service:
         self.liveness = Liveness(db)
         self.store = Store(db)
         self.registry = Registry(
-            db, cache / "artefacts", self.store.put, self.limits.max_batch, self.limits.queue_limit
+            db, cache / "artefacts", self.store.put, self.limits.max_batch, self.limits.queue_limit, executor
         )
         self.catalog = Catalog(db)
         self.jobs = Jobs(db, self.registry)
-        self._builder = Builder(db, cache / "builds", limits or BuildLimits())
+        self._builder = Builder(db, cache / "builds", limits or BuildLimits(), executor)
 
     def start(self, *, keep: bool = True) -> None:
         """Follow the database, build what is to be built and, with `keep`, load what a replica keeps loaded."""

@@ -26,6 +26,9 @@ FIELDS = (
     "classes",
     "executor",
     "artefacts",
+    "build.ways",
+    "build.processor",
+    "elsewhere",
     "batch_window_ms",
 )
 #: What a version cannot be without. What other programs put among the models must not stop those that are.

@@ -25,15 +25,16 @@ def build_model(
     seconds: float,
     memory_mb: int,
     sample: Path | None = None,
+    forced: str | None = None,
     progress: Callable[[str], None] | None = None,
     child: Path = CHILD,
 ) -> BuildReport:
     """Check `file`, build it in a child process within `seconds` and `memory_mb`, and return what came of it.
 
     Blocks. `workdir` is an existing directory of the caller's, used for this build alone; the artefacts in the report
-    lie under it. `sample` is a .npy of rows to prove on too, for a model with one input. `progress` gets each line of
-    the child's log as it comes, on the calling thread; an exception from it ends the build and is passed on. Raises
-    BuildError where the file cannot be served.
+    lie under it. `sample` is a .npy of rows to prove on too, for a model with one input; `forced` the executor that
+    is to be chosen whichever is quickest. `progress` gets each line of the child's log as it comes, on the calling
+    thread; an exception from it ends the build and is passed on. Raises BuildError where the file cannot be served.
     """
     started = time.monotonic()
     check_archive(file)
@@ -43,7 +44,7 @@ def build_model(
     # Keras goes by the ending of the name, whatever the upload was called.
     model = home / "model.keras"
     model.symlink_to(file.resolve())
-    arguments = [str(model), str(out), str(memory_mb), str(sample.resolve()) if sample else ""]
+    arguments = [str(model), str(out), str(memory_mb), str(sample.resolve()) if sample else "", forced or ""]
     try:
         ended = sandbox.run_child(child, arguments, home=home, seconds=seconds, memory_mb=memory_mb, progress=progress)
     finally:
@@ -54,9 +55,9 @@ def build_model(
     try:
         return BuildReport(
             signature=Signature.from_document(report["signature"]),
-            executor=report["executor"],
-            artefacts={row["executor"]: _artefact(out, row["executor"]) for row in report["table"] if row["artefact"]},
-            table=[{key: value for key, value in row.items() if key != "artefact"} for row in report["table"]],
+            ways=[{"executor": str(way["executor"]), "threads": int(way["threads"])} for way in report["ways"]],
+            artefacts={name: _artefact(out, name) for name in {str(way["executor"]) for way in report["ways"]}},
+            table=[dict(row) for row in report["table"]],
             log=ended.log,
             seconds=time.monotonic() - started,
         )

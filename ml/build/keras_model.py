@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.build.report import BuildError
-from ml.executors.base import Arrays
-from ml.executors.tf import input_key, output_key, tensorflow
+from ml.executors.base import Arrays, input_key, output_key
+from ml.executors.tf import FUNCTION, tensorflow
 from ml.signature import Signature, TensorSpec, kserve_dtype
 
 #: A model that takes longer than this for one answer (a recurrent one over many steps) is compiled by Keras first.
@@ -22,8 +22,9 @@ SLOW_SECONDS = 1.5
 class KerasModel:
     """A loaded Keras model behind names: arrays by input name in, arrays by output name out."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, scratch: Path) -> None:
         self.model = model
+        self._saved_model = scratch
         self._structure = _inputs(model)
         names, specs = _input_specs(self._structure)
         self.function = self._trace(specs)
@@ -37,7 +38,8 @@ class KerasModel:
         self.words = [word for layer in layers for word in _vocabulary(layer)]
 
     @classmethod
-    def load(cls, file: Path) -> KerasModel:
+    def load(cls, file: Path, scratch: Path) -> KerasModel:
+        """Load `file`; the SavedModel, where one is asked for, is written to `scratch`. Raises BuildError."""
         tf = tensorflow()  # before Keras, for the number of its threads: an executor in a server has the same
         # Advice on performance, for people who write the code that runs here.
         tf.get_logger().setLevel("ERROR")
@@ -47,7 +49,7 @@ class KerasModel:
             model = keras.saving.load_model(str(file), safe_mode=True, compile=False)
         except Exception as error:
             raise BuildError(f"Keras could not load it: {told(error)}") from error
-        return cls(model)
+        return cls(model, scratch)
 
     def answer(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """What Keras answers. Raises what Keras raises."""
@@ -64,6 +66,17 @@ class KerasModel:
     def predict(self, inputs: Arrays) -> None:
         """What most people call; for its time alone."""
         self.model.predict(self._packed(self._tensors(inputs)), verbose=0)
+
+    def saved_model(self) -> Path:
+        """The directory of the model as a SavedModel: one function by positions, its variables and its tables."""
+        if not self._saved_model.is_dir():
+            from keras import export
+
+            archive = export.ExportArchive()
+            archive.track(self.model)
+            archive.add_endpoint(FUNCTION, self.function)
+            archive.write_out(str(self._saved_model), verbose=False)
+        return self._saved_model
 
     def _trace(self, specs: Sequence[Any]) -> Any:
         tf = tensorflow()

@@ -25,15 +25,21 @@ class BuildError(Exception):
 class BuildReport:
     """A model that was built and proven equal to Keras.
 
-    `executor` is the chosen way of running it and a key of `artefacts` (executor name -> directory). `table` has one
-    row for each executor and one for "keras", the yardstick: `executor`, `ok`, `reason` where not ok, `worst` (the
-    largest absolute difference from Keras), `rows` (how many were compared) and `ms` (batch size -> milliseconds a
-    call; a batch size that would not have fitted into the time or memory allowed is left out).
+    `ways` are those of running it that agree with Keras, `{executor, threads}`, the one to take first; `artefacts` has
+    a directory for each executor among them. `table` has a row for everything that was tried, and first one for
+    "keras", the yardstick: `executor`, `threads`, `ok`, `reason` where not ok, `worst` (the largest absolute difference
+    from Keras), `rows` (how many were compared) and `ms` (batch size -> milliseconds a call; a batch size that would
+    not have fitted into the time or memory allowed is left out).
     """
 
     signature: Signature
-    executor: str
+    ways: list[dict[str, Any]]
     artefacts: dict[str, Path]
     table: list[dict[str, Any]]
     log: str
     seconds: float
+
+    @property
+    def executor(self) -> str:
+        """The one that was chosen."""
+        return str(self.ways[0]["executor"])

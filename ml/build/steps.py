@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import resource
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ml.build import export, timing
+from ml.build import choice, timing
 from ml.build.keras_model import KerasModel, told
 from ml.build.proof import Proof
 from ml.build.report import BuildError
+from ml.executors import KINDS, executor_class
 from ml.executors.base import Executor, ExecutorError
-from ml.executors.onnx import OnnxExecutor
-from ml.executors.tf import TfExecutor
 
 MOST_FILE_BYTES = 16 * 2**30
-#: Every way of running a model: how it is exported, and what runs that.
-WAYS: tuple[tuple[Callable[[KerasModel, Path], None], type[Executor]], ...] = (
-    (export.onnx, OnnxExecutor),
-    (export.saved_model, TfExecutor),
-)
 
 
-def main(model: Path, out: Path, memory_mb: int, sample: Path | None) -> int:
+def main(model: Path, out: Path, memory_mb: int, sample: Path | None, forced: str | None) -> int:
     """Build; 0 where it worked. The report says why it did not."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_FILE_BYTES, MOST_FILE_BYTES))
     # Where the machine runs out of memory, this goes first, and neither the server nor its database.
     Path("/proc/self/oom_score_adj").write_text("1000")
     try:
-        report = build(model, out, memory_mb, sample)
+        report = build(model, out, memory_mb, sample, forced)
     except BuildError as error:
         say(error.reason)
         report = {"reason": error.reason}
@@ -46,10 +42,10 @@ def main(model: Path, out: Path, memory_mb: int, sample: Path | None) -> int:
     return 1 if "reason" in report else 0
 
 
-def build(file: Path, out: Path, memory_mb: int, sample: Path | None) -> dict[str, Any]:
-    """The report of a build that worked."""
+def build(file: Path, out: Path, memory_mb: int, sample: Path | None, forced: str | None) -> dict[str, Any]:
+    """The report of a build that worked. `forced` is the executor that is to be chosen, whichever is quickest."""
     say("loading the file with Keras")
-    keras = KerasModel.load(file)
+    keras = KerasModel.load(file, Path.cwd() / "saved_model")
     signature = keras.signature
     say("inputs: " + ", ".join(f"{spec.name} {spec}" for spec in signature.inputs))
     say("outputs: " + ", ".join(f"{spec.name} {spec}" for spec in signature.outputs))
@@ -59,55 +55,77 @@ def build(file: Path, out: Path, memory_mb: int, sample: Path | None) -> dict[st
     rows = proof.largest_batch()
     one = {name: values[:1] for name, values in rows.items()}
     compared = sum(int(case.rows.sum()) for case in proof.cases)
+    milliseconds = {"1": timing.median_ms(lambda: keras.predict(one))}
+    say(f"keras: model.predict takes {milliseconds['1']:.3g} ms for a row")
     table: list[dict[str, Any]] = [
-        {
-            "executor": "keras",
-            "ok": True,
-            "worst": 0.0,
-            "rows": compared,
-            "ms": {"1": timing.median_ms(lambda: keras.predict(one))},
-            "artefact": False,
-        }
+        {"executor": "keras", "threads": _cores(), "ok": True, "worst": 0.0, "rows": compared, "ms": milliseconds}
     ]
-    for write, executor in WAYS:
-        say(f"{executor.name}: exporting, comparing with Keras, timing")
-        row = try_way(keras, proof, write, executor, out / executor.name, memory_mb)
-        outcome = f"worst difference {row['worst']:.3g}, ms {row['ms']}" if row["ok"] else row["reason"]
-        say(f"{executor.name}: {outcome}")
-        table.append(row)
-    able = [row for row in table if row["artefact"]]
-    if not able:
-        reasons = "; ".join(f"{row['executor']} {row['reason']}" for row in table if not row["ok"])
-        raise BuildError(f"no way of running the model agrees with Keras: {reasons}")
-    chosen = min(able, key=lambda row: timing.typical_ms(row["ms"]))
-    return {"signature": signature.to_document(), "executor": chosen["executor"], "table": table}
+    for kind in KINDS:
+        executor = executor_class(kind)
+        if executor.built and _installed(executor):
+            table += tried(keras, proof, executor, out / kind, memory_mb)
+    return {"signature": signature.to_document(), "ways": choice.ways(table, forced), "table": table}
 
 
-def try_way(
-    keras: KerasModel,
-    proof: Proof,
-    write: Callable[[KerasModel, Path], None],
-    executor: type[Executor],
-    directory: Path,
-    memory_mb: int,
-) -> dict[str, Any]:
-    """One row of the table. One way that fails does not fail the build."""
-    row: dict[str, Any] = {"executor": executor.name, "ok": False, "worst": 0.0, "rows": 0, "ms": {}, "artefact": False}
+def tried(
+    keras: KerasModel, proof: Proof, executor: type[Executor], directory: Path, memory_mb: int
+) -> Iterator[dict[str, Any]]:
+    """The rows of the table for one executor, for each number of threads. One that fails does not fail the build."""
+    say(f"{executor.name}: exporting")
+    counts = executor.thread_counts(_cores())
     try:
-        write(keras, directory)
+        executor.export(keras, directory)
+    except ExecutorError as error:
+        yield _told(_row(executor, counts[0], reason=str(error)))
+        return
     except Exception as error:  # noqa: BLE001 (so many converters, so many exceptions)
         say(traceback.format_exc())
-        return row | {"reason": f"cannot be exported: {told(error)}"}
+        yield _told(_row(executor, counts[0], reason=f"cannot be exported: {told(error)}"))
+        return
+    for count in counts:
+        row = _told(_proven(keras, proof, executor, directory, count, memory_mb))
+        yield row
+        if not row["ok"]:
+            return  # what one thread gets wrong, more do too
+
+
+def _proven(
+    keras: KerasModel, proof: Proof, executor: type[Executor], directory: Path, threads: int, memory_mb: int
+) -> dict[str, Any]:
     try:
-        loaded = executor.load(directory, keras.signature)
+        loaded = executor.load(directory, keras.signature, threads)
     except ExecutorError as error:
-        return row | {"reason": str(error)}
-    compared = proof.compare(loaded)
-    row |= {"worst": compared.worst, "rows": compared.rows}
-    if compared.reason is not None:
-        return row | {"reason": compared.reason}
-    row["ms"] = timing.executor_ms(loaded, proof.largest_batch(), memory_mb)
-    return row | {"ok": True, "artefact": True}
+        return _row(executor, threads, reason=str(error))
+    try:
+        compared = proof.compare(loaded)
+        row = _row(executor, threads, worst=compared.worst, rows=compared.rows)
+        if compared.reason is not None:
+            return row | {"reason": compared.reason}
+        return row | {"ok": True, "ms": timing.executor_ms(loaded, proof.largest_batch(), memory_mb)}
+    finally:
+        loaded.close()
+
+
+def _row(executor: type[Executor], threads: int, **found: Any) -> dict[str, Any]:
+    row = {"executor": executor.name, "threads": threads, "ok": False, "worst": 0.0, "rows": 0, "ms": {}}
+    return row | found
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    outcome = f"worst difference {row['worst']:.3g}, ms {row['ms']}" if row["ok"] else row["reason"]
+    say(f"{row['executor']}, threads {row['threads']}: {outcome}")
+    return row
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _installed(executor: type[Executor]) -> bool:
+    missing = [name for name in executor.needs if importlib.util.find_spec(name) is None]
+    if missing:
+        say(f"{executor.name}: not tried, since {', '.join(missing)} is not installed")
+    return not missing
 
 
 def say(line: str) -> None:

@@ -16,9 +16,9 @@ from ml.executors.base import Executor
 
 SIZES = (1, 8, 32, 128)
 #: For one batch size. A call that takes longer is made twice all the same, the first to warm up.
-CELL_SECONDS, MOST_CALLS = 2.0, 50
+CELL_SECONDS, MOST_CALLS = 1.0, 50
 #: A batch size is left out for which one call is expected to take longer than this.
-LONGEST_CALL_SECONDS = 10.0
+LONGEST_CALL_SECONDS = 3.0
 
 
 def executor_ms(executor: Executor, rows: Inputs, memory_mb: int) -> dict[str, float]:
@@ -46,7 +46,7 @@ def executor_ms(executor: Executor, rows: Inputs, memory_mb: int) -> dict[str, f
 
 
 def median_ms(call: Callable[[], object]) -> float:
-    """The median of as many calls as fit into two seconds, 50 at most and 1 at least, after one to warm up."""
+    """The median of as many calls as fit into a second, 50 at most and 1 at least, after one to warm up."""
     call()
     times: list[float] = []
     began = time.perf_counter()
@@ -55,11 +55,6 @@ def median_ms(call: Callable[[], object]) -> float:
         call()
         times.append(time.perf_counter() - start)
     return round(statistics.median(times) * 1000, 4)
-
-
-def typical_ms(cells: dict[str, float]) -> float:
-    """One figure for an executor: the geometric mean of its times a call at batch 1, 8 and 32, as far as there are."""
-    return statistics.geometric_mean(max(cells[size], 1e-4) for size in ("1", "8", "32") if size in cells)
 
 
 def _memory_mb(what: str) -> float:

@@ -22,13 +22,14 @@ class StubExecutor(Executor):
     """
 
     name = "stub"
+    built = False
 
     def __init__(self, signature: Signature, fail_on: float | None = None) -> None:
         self._signature = signature
         self._fail_on = fail_on
 
     @classmethod
-    def load(cls, artefact: Path, signature: Signature) -> StubExecutor:
+    def load(cls, artefact: Path, signature: Signature, threads: int = 1) -> StubExecutor:
         try:
             options = json.loads((artefact / "stub.json").read_text())
         except (OSError, ValueError) as error:

@@ -6,39 +6,30 @@ import contextlib
 import gc
 import importlib
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.executors.base import Arrays, Executor, ExecutorError
+from ml.executors.base import Arrays, Executor, ExecutorError, Source, check_names, checked, input_key, output_key
 from ml.signature import Signature
 
-#: The one function of an artefact. Its arguments and results go by number, in the signature's order: TensorFlow
-#: rewrites or refuses names that are no Python identifiers.
+#: The one function of an artefact.
 FUNCTION = "serve"
 
 _importing = threading.Lock()
 
 
-def input_key(number: int) -> str:
-    """What the artefact calls its input `number`."""
-    return f"input_{number}"
-
-
-def output_key(number: int) -> str:
-    """What the artefact calls its output `number`."""
-    return f"output_{number}"
-
-
 class TfExecutor(Executor):
-    """Runs the SavedModel that ml/build/export.py writes."""
+    """Runs a SavedModel: one function by positions, its variables and its tables. It can do whatever Keras can."""
 
     name = "tf"
+    needs: ClassVar[tuple[str, ...]] = ("tensorflow",)
 
     def __init__(self, loaded: Any, signature: Signature) -> None:
         # The variables belong to the loaded object; the function alone does not keep them.
@@ -48,35 +39,36 @@ class TfExecutor(Executor):
         self._tensorflow = tensorflow()
 
     @classmethod
-    def load(cls, artefact: Path, signature: Signature) -> TfExecutor:
+    def load(cls, artefact: Path, signature: Signature, threads: int = 1) -> TfExecutor:
         tf = tensorflow()
         try:
             loaded = tf.saved_model.load(str(artefact))
             function = loaded.signatures[FUNCTION]
         except Exception as error:
             raise ExecutorError(f"TensorFlow cannot load the artefact: {error}") from error
-        arguments = function.structured_input_signature[1]
-        wanted = {input_key(number): spec.dtype for number, spec in enumerate(signature.inputs)}
-        if set(arguments) != set(wanted) or len(function.structured_outputs) != len(signature.outputs):
-            raise ExecutorError("the artefact's inputs and outputs are not those of the signature")
+        check_names(set(function.structured_input_signature[1]), set(function.structured_outputs), signature)
         return cls(loaded, signature)
+
+    @classmethod
+    def export(cls, source: Source, directory: Path) -> None:
+        shutil.copytree(source.saved_model(), directory)
+
+    @classmethod
+    def thread_counts(cls, cores: int) -> tuple[int, ...]:
+        """All: TensorFlow has one set of threads for all models of a process."""
+        return (cores,)
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         tf = self._tensorflow
         feed = {}
         for number, spec in enumerate(self._signature.inputs):
-            array = inputs[spec.name]
-            if array.dtype != spec.numpy_dtype:
-                raise TypeError(f"input {spec.name!r} is {array.dtype}, not {spec.numpy_dtype}")
+            array = checked("input", spec, inputs[spec.name])
             # An array without elements has no strings by which TensorFlow could see that it is one of strings.
             feed[input_key(number)] = tf.constant(array, tf.string if spec.dtype == "BYTES" else None)
         answer = self._function(**feed)
         outputs = {}
         for number, spec in enumerate(self._signature.outputs):
-            values = np.asarray(answer[output_key(number)].numpy())
-            if values.dtype != spec.numpy_dtype:
-                raise TypeError(f"output {spec.name!r} came as {values.dtype}, not {spec.numpy_dtype}")
-            outputs[spec.name] = values
+            outputs[spec.name] = checked("output", spec, np.asarray(answer[output_key(number)].numpy()))
         return outputs
 
     def close(self) -> None:

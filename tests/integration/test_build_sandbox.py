@@ -121,7 +121,7 @@ def test_the_child_gets_next_to_nothing(build: Build, tmp_path: Path, monkeypatc
     assert seen["parent"] == os.getpid()
     assert "/elsewhere" not in seen["path"]
     assert seen["argv"] == [
-        *(str(os.getpid()), str(home / "model.keras"), str(tmp_path / "workdir" / "out"), "2000", ""),
+        *(str(os.getpid()), str(home / "model.keras"), str(tmp_path / "workdir" / "out"), "2000", "", ""),
     ]
     assert not home.exists()
 
@@ -247,8 +247,8 @@ GOOD_REPORT = {
         "inputs": [{"name": "x", "dtype": "FP32", "shape": [2]}],
         "outputs": [{"name": "y", "dtype": "FP32", "shape": [1]}],
     },
-    "executor": "tf",
-    "table": [{"executor": "tf", "ok": True, "worst": 0.0, "rows": 1, "ms": {"1": 1.0}, "artefact": True}],
+    "ways": [{"executor": "tf", "threads": 2}],
+    "table": [{"executor": "tf", "threads": 2, "ok": True, "worst": 0.0, "rows": 1, "ms": {"1": 1.0}}],
 }
 
 
@@ -260,7 +260,8 @@ def test_a_good_report_is_read(build: Build, tmp_path: Path) -> None:
     report = build(leave(GOOD_REPORT))
     assert report.artefacts == {"tf": tmp_path / "workdir" / "out" / "tf"}
     assert report.signature.to_document() == GOOD_REPORT["signature"]
-    assert report.table == [{"executor": "tf", "ok": True, "worst": 0.0, "rows": 1, "ms": {"1": 1.0}}]
+    assert report.table == [{"executor": "tf", "threads": 2, "ok": True, "worst": 0.0, "rows": 1, "ms": {"1": 1.0}}]
+    assert report.ways == [{"executor": "tf", "threads": 2}]
 
 
 UNREADABLE = "the build left a report that cannot be read"

@@ -48,8 +48,9 @@ def builder(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         artefact = workdir / "stub"
         artefact.mkdir()
         (artefact / "stub.json").write_text("{}")
-        table = [{"executor": "stub", "ok": True, "worst": 0.0, "rows": 1, "ms": {"1": 0.1}}]
-        return BuildReport(SIGNATURE, "stub", {"stub": artefact}, table, "line 1\nline 2", 0.5)
+        table = [{"executor": "stub", "threads": 1, "ok": True, "worst": 0.0, "rows": 1, "ms": {"1": 0.1}}]
+        ways = [{"executor": "stub", "threads": 1}]
+        return BuildReport(SIGNATURE, ways, {"stub": artefact}, table, "line 1\nline 2", 0.5)
 
     monkeypatch.setattr(builder_module, "build_model", build)
     return Builder(service.db, tmp_path / "builds", BuildLimits())
@@ -119,10 +120,11 @@ def test_a_build_whose_process_died_is_claimed_by_another_and_given_up_after_thr
 
 def test_what_a_stale_builder_made_is_thrown_away(service: Service, catalog: Catalog, builder: Builder) -> None:
     document = register(catalog)
-    stale = builder._claim()
-    assert stale is not None
+    claimed = builder._claim()
+    assert claimed is not None
+    stale, place = claimed
     catalog.retire(model(service, document))
-    assert not catalog.available(document["_id"], stale["build"]["claim"], {"executor": "stub"})
+    assert not catalog.available(document["_id"], stale[place]["claim"], {"executor": "stub"})
     assert model(service, document)["state"] == "retired"
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml.executors.base import ExecutorError
-from ml.executors.tf import FUNCTION, TfExecutor, input_key, output_key, tensorflow
+from ml.executors.base import ExecutorError, input_key, output_key
+from ml.executors.tf import FUNCTION, TfExecutor, tensorflow
 from ml.signature import NUMPY_OF, Signature, TensorSpec
 
 
@@ -118,7 +118,7 @@ def test_answers_can_be_kept_and_changed(look_up: TfExecutor) -> None:
 def test_an_output_of_another_dtype_than_promised_is_an_exception(write: Write) -> None:
     signature = Signature((TensorSpec("x", "FP32", (1,)),), (TensorSpec("y", "FP64", (1,)),))
     executor = TfExecutor.load(write(lambda x: [x], signature), signature)
-    with pytest.raises(TypeError, match="output 'y' came as float32, not float64"):
+    with pytest.raises(TypeError, match="output 'y' is float32, not float64"):
         executor.run({"x": np.ones((1, 1), "f4")})
 
 

@@ -20,8 +20,8 @@ FILES = [
 
 #: What of ml/ the HTTP side may know.
 OF_ML = ("ml.service", "ml.errors", "ml.tensors", "ml.database")
-#: Where TensorFlow and Keras may be imported, inside functions alone.
-TENSORFLOW = ("ml/executors/tf.py", "ml/build/", "ml/demo/train.py")
+#: Where TensorFlow and Keras may be imported, inside functions alone; executors need the former to make artefacts.
+TENSORFLOW = ("ml/executors/", "ml/build/", "ml/demo/train.py")
 KERAS = ("ml/build/", "ml/demo/train.py")
 
 
