@@ -78,6 +78,18 @@ def test_a_difference_within_the_tolerance_agrees() -> None:
     assert 1e-4 < result.worst < 0.1
 
 
+def test_tiny_answers_are_compared_too() -> None:
+    """Those of a deep network with random weights: all of them are less than what may be off of others."""
+
+    def tiny(inputs: Inputs) -> Outputs:
+        return {"y": scaled(inputs)["y"] * np.float32(1e-12)}
+
+    reason = compared(lambda inputs: {"y": scaled(inputs)["y"] * np.float32(0)}, tiny).reason
+    assert reason is not None
+    assert "differs from Keras" in reason
+    assert compared(lambda inputs: {"y": tiny(inputs)["y"] * np.float32(1 + 1e-5)}, tiny).reason is None
+
+
 WRONG: dict[str, Answer] = {
     "a little off": lambda inputs: {"y": scaled(inputs)["y"] * np.float32(1.001)},
     "off on large numbers": lambda inputs: {"y": np.clip(scaled(inputs)["y"], -1000, 1000)},
