@@ -32,9 +32,10 @@ format: setup
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-# ARGS: for example ARGS="--seconds 1 --runs 1".
+# PART: serving, or models (what builds choose). ARGS: for example ARGS="--seconds 1 --runs 1".
+PART ?= serving
 bench: setup
-	@$(PY) -m benchmarks.serving $(ARGS)
+	@$(PY) -m benchmarks.$(PART) $(ARGS)
 
 # The compose stack; ARGS goes to `docker compose up`, for example ARGS="--scale api=2 --scale worker=2".
 stack:

@@ -63,14 +63,14 @@ def threads_for(connections: Sequence[int]) -> int:
     return max(THREADS, max(connections) + FOR_OTHERS)
 
 
-def save_model(file: Path) -> None:
-    """Write the model of model.py, in a process of its own: TensorFlow is not to be in this one."""
-    _call([sys.executable, "-m", "benchmarks.model", str(file)])
+def save_model(file: Path, kind: str = "mlp") -> None:
+    """Write a model of model.py, in a process of its own: TensorFlow is not to be in this one."""
+    _call([sys.executable, "-m", "benchmarks.model", str(file), kind])
 
 
-def register(file: Path, data: Path) -> None:
+def register(file: Path, data: Path, name: str = "mlp") -> None:
     """Register and build the model in Almanac's data directory."""
-    _call([sys.executable, "run.py", "model", "add", str(file), "--name", "mlp"], ALMANAC_DATA_DIR=str(data))
+    _call([sys.executable, "run.py", "model", "add", str(file), "--name", name], ALMANAC_DATA_DIR=str(data))
 
 
 def _call(command: list[str], **more: str) -> None:
@@ -94,10 +94,14 @@ def flask(name: str, file: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def almanac(data: Path, threads: int) -> Iterator[Server]:
+def almanac(
+    data: Path, threads: int, *arguments: str, headers: dict[str, str] | None = None, **more: str
+) -> Iterator[Server]:
     """`run.py serve` as it is, but for the threads, until it is ready."""
     port = free_port()
-    command = [sys.executable, "run.py", "serve", "--port", str(port)]
-    more = {"ALMANAC_DATA_DIR": str(data), "ALMANAC_THREADS": str(threads)}
+    command = [sys.executable, "run.py", "serve", "--port", str(port), *arguments]
+    more = {"ALMANAC_DATA_DIR": str(data), "ALMANAC_THREADS": str(threads), **more}
     with started(command, port, "/health/ready", **more) as process:
-        yield Server(port, process.pid, {"Authorization": "Bearer " + (data / "admin.key").read_text().strip()})
+        if headers is None:
+            headers = {"Authorization": "Bearer " + (data / "admin.key").read_text().strip()}
+        yield Server(port, process.pid, headers)

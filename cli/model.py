@@ -75,7 +75,7 @@ def show() -> None:
 def wait_until_built(db: Any, model: Document, settings: Settings, *, build: bool = True) -> Document:
     """The version's document once it is no longer loading; with `build`, this process builds where no other does."""
     limits = BuildLimits(seconds=settings.build_seconds, memory_mb=settings.build_memory_mb)
-    builder = Builder(db, settings.data_dir / "cache" / "builds", limits)
+    builder = Builder(db, settings.data_dir / "cache" / "builds", limits, settings.executor)
     while model["state"] == "loading":
         if build:
             builder.run_pending()
