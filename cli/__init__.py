@@ -13,6 +13,7 @@ COMMANDS = {
     "worker": "cli.worker",
     "demo": "cli.demo",
     "model": "cli.model",
+    "doctor": "cli.doctor",
     "http": "cli.http",
 }
 

@@ -38,8 +38,11 @@ def fail(message: object) -> NoReturn:
 
 
 @contextmanager
-def open_database(settings: Settings, *, may_start: bool = True) -> Iterator[Database[Document]]:
-    """The database of the settings: theirs, that of the Almanac which serves the data directory, or one started now."""
+def reach(settings: Settings, *, may_start: bool = True) -> Iterator[Database[Document]]:
+    """The database of the settings: theirs, that of the Almanac which serves the data directory, or one started now.
+
+    Nothing is sent to it, and nothing in it is made. Raises EmbeddedError.
+    """
     embedded: EmbeddedMongo | None = None
     try:
         if settings.mongo_uri is not None:
@@ -53,15 +56,22 @@ def open_database(settings: Settings, *, may_start: bool = True) -> Iterator[Dat
             uri = running or (embedded.start() if embedded else "")
         client = connect(uri)
         try:
-            db = database_of(client)
-            prepare(db)
-            yield db
+            yield database_of(client)
         finally:
             client.close()
+    finally:
+        if embedded is not None:
+            embedded.stop()
+
+
+@contextmanager
+def open_database(settings: Settings, *, may_start: bool = True) -> Iterator[Database[Document]]:
+    """The database of the settings, with what Almanac needs in it; else the process ends with the reason."""
+    try:
+        with reach(settings, may_start=may_start) as db:
+            prepare(db)
+            yield db
     except (EmbeddedError, NewerDatabase) as error:
         fail(error)
     except PyMongoError as error:
         fail(f"the database cannot be used: {error}")
-    finally:
-        if embedded is not None:
-            embedded.stop()

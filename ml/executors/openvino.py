@@ -33,7 +33,7 @@ class OpenvinoExecutor(Executor):
     @classmethod
     def load(cls, artefact: Path, signature: Signature, threads: int = 1) -> OpenvinoExecutor:
         _no_strings(signature)
-        openvino = _openvino()
+        openvino = package()
         settings = {
             # Where the processor has it, bfloat16 is the default, which is off by a thousandth.
             "INFERENCE_PRECISION_HINT": "f32",
@@ -56,7 +56,7 @@ class OpenvinoExecutor(Executor):
     @classmethod
     def export(cls, source: Source, directory: Path) -> None:
         _no_strings(source.signature)
-        openvino = _openvino()
+        openvino = package()
         graph = openvino.Core().read_model(str(source.saved_model()))
         # Its reader adds names of its own, and leaves the order of the inputs open.
         for ports, key, count in (
@@ -89,7 +89,7 @@ class OpenvinoExecutor(Executor):
         return self._signature
 
 
-def _openvino() -> Any:
+def package() -> Any:
     """The package, without its telemetry, which it does as well without. Raises ExecutorError where it is not there."""
     if "openvino" not in sys.modules:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

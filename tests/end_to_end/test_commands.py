@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,6 +16,8 @@ import pytest
 import requests
 
 from cli import serve
+from ml.database.client import connect, database_of
+from ml.database.embedded import EmbeddedMongo
 from tests.end_to_end.almanac import ROOT, Almanac, free_port
 from tests.waiting import until
 
@@ -38,7 +42,9 @@ def command(process: psutil.Process) -> str:
         return ""
 
 
-@pytest.mark.parametrize("arguments", [["nothing"], ["serve", "--nothing"], ["model", "add"], ["--port", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [["nothing"], ["serve", "--nothing"], ["model", "add"], ["--port", "x"], ["doctor", "--nothing"]]
+)
 def test_wrong_usage_is_exit_2(arguments: list[str], tmp_path: Path) -> None:
     done = run(*arguments, data=tmp_path / "data")
     assert done.returncode == 2
@@ -65,7 +71,7 @@ def test_a_wrong_setting_stops_the_start_with_one_line(name: str, value: str, li
 def test_help_needs_no_database_and_names_the_commands() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for command in ("serve", "worker", "demo", "model"):
+    for command in ("serve", "worker", "demo", "model", "doctor"):
         assert command in done.stdout
 
 
@@ -89,6 +95,53 @@ def test_a_file_that_is_no_model_fails_with_the_reason(digits: Almanac, tmp_path
     answer = digits.post("models/no-model/predict", json={"instances": [[1]]})
     assert answer.status_code == 409
     assert "no-model:1 is failed" in answer.json()["_error"]["message"]
+
+
+def test_the_doctor_finds_nothing_wrong_with_one_that_runs(digits: Almanac) -> None:
+    done = run("doctor", data=digits.data)
+    assert done.returncode == 0, done.stdout + done.stderr
+    *lines, last = done.stdout.splitlines()
+    assert re.fullmatch(r"\d+ ok, \d+ warning, 0 WRONG", last)
+    assert "ok       alias stable of digits: version 1" in lines
+    assert all(line.startswith(("ok       ", "warning  ", "         -> ")) for line in lines)
+    found = json.loads(run("doctor", "--json", data=digits.data).stdout)
+    assert found["well"] is True
+    assert {"level": "ok", "about": "alias stable of digits", "found": "version 1", "advice": None} in found["findings"]
+
+
+def test_the_doctor_says_what_to_do_about_a_database_that_is_not_there(tmp_path: Path) -> None:
+    elsewhere = {"ALMANAC_MONGO_URI": "mongodb://127.0.0.1:1/almanac", "ALMANAC_ADMIN_KEY": "k" * 16}
+    done = run("doctor", data=tmp_path / "data", **elsewhere)
+    assert done.returncode == 1
+    assert "\nWRONG    database: it cannot be reached: 127.0.0.1:1: " in done.stdout
+    assert "\n         -> see that MongoDB runs" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith(" 1 WRONG")
+    assert done.stderr == ""
+
+
+def test_the_doctor_makes_nothing(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    done = run("doctor", data=data)
+    assert done.returncode == 0, done.stdout
+    assert "warning  database: there is none in " in done.stdout
+    assert not data.exists()
+    with EmbeddedMongo(data):
+        pass  # a database that no Almanac has prepared
+    done = run("doctor", "--json", data=data)
+    assert done.returncode == 1, done.stderr
+    found = json.loads(done.stdout)
+    assert found["well"] is False
+    assert {"document shape", "indexes of inputs", "validator on inputs"} <= {
+        one["about"] for one in found["findings"] if one["level"] == "WRONG" and one["advice"]
+    }
+    mongo = EmbeddedMongo(data)
+    with connect(mongo.start()) as client:
+        assert database_of(client).list_collection_names() == []
+    mongo.stop()
+    (data / "mongod.key").write_text("no key")
+    done = run("doctor", data=data)
+    assert done.returncode == 1
+    assert re.search(r"^WRONG    database: the embedded MongoDB did not start, mongod .*", done.stdout, re.MULTILINE)
 
 
 def test_a_worker_of_its_own_answers_health_and_ends_on_sigterm(digits: Almanac) -> None:

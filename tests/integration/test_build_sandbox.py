@@ -309,7 +309,7 @@ build_model(Path({str(file)!r}), Path({str(tmp_path)!r}), seconds=60, memory_mb=
     with subprocess.Popen([sys.executable, "-c", server], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         # TensorFlow is imported after this line, so the child has seconds to live.
-        assert process.stdout.readline() == "loading the file with Keras\n"
+        assert "loading the file with Keras\n" in iter(process.stdout.readline, "")
         (child,) = psutil.Process(process.pid).children()
         # So that it neither ends by itself nor notices that nobody reads what it says.
         child.suspend()

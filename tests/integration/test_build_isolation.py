@@ -1,0 +1,226 @@
+"""A build's child is cut off from every network, as root or as any user, and keeps nothing to undo that with."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml.build import isolation
+from ml.build.build import CHILD
+
+ISOLATION = Path(isolation.__file__)
+#: Any user but root, whom no file here belongs to.
+STRANGER, GROUP = 64_123, 64_124
+
+PROBE = """
+    import ctypes, errno, json, os, pathlib, socket, sys
+    def outcome(call):
+        try:
+            call()
+        except OSError as error:
+            return errno.errorcode[error.errno]
+        return "done"
+    def connect(family, address):
+        with socket.socket(family) as one:
+            return outcome(lambda: one.connect(address))
+    def probe(port, abstract, **more):
+        loopback = open("/proc/self/net/dev").read()
+        pathlib.Path("/proc/self/oom_score_adj").write_text("1000")
+        print(json.dumps({
+            "tcp": connect(socket.AF_INET, ("127.0.0.1", port)),
+            "abstract": connect(socket.AF_UNIX, abstract),
+            "links": [line.split(":")[0].strip() for line in loopback.splitlines() if ":" in line],
+            **more,
+        }), flush=True)
+"""
+
+
+@pytest.fixture
+def listening() -> Iterator[str]:
+    """The arguments of `probe`: a TCP port of this process and an abstract unix socket, both listened on."""
+    abstract = f"\0almanac-test-{os.urandom(8).hex()}"
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(abstract)
+        unix.listen()
+        yield f"{tcp.getsockname()[1]}, {abstract!r}"
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Callable[[str], Any]:
+    """Runs a program that has `probe`, and `cut_off` of ml/build/isolation.py; the last line that it prints."""
+
+    def run(code: str) -> Any:
+        head = f"import sys, runpy\ncut_off = runpy.run_path({str(ISOLATION)!r})['cut_off']\n"
+        file = tmp_path / "script.py"
+        file.write_text(head + textwrap.dedent(PROBE) + textwrap.dedent(code))
+        done = subprocess.run(
+            [sys.executable, "-I", str(file)], cwd="/", capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
+
+
+@pytest.fixture
+def namespaces(script: Callable[[str], Any]) -> None:
+    refused = script("import json\nprint(json.dumps(cut_off()))")
+    if refused is not None:
+        pytest.skip(f"no network namespaces here: {refused}")
+
+
+@pytest.fixture
+def _root() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be another user, or try what root may not")
+
+
+def become(user: int, group: int) -> str:
+    """Code that turns root into another user. Without the prctl its /proc/self would stay root's."""
+    return f"os.setgroups([]); os.setresgid(*[{group}] * 3); os.setresuid(*[{user}] * 3); ctypes.CDLL(None).prctl(4, 1)"
+
+
+REACHED = {"tcp": "done", "abstract": "done"}
+CUT_OFF = {"tcp": "ENETUNREACH", "abstract": "ECONNREFUSED", "links": ["lo"]}
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_it_reaches_neither_loopback_nor_an_abstract_socket(script: Callable[[str], Any], listening: str) -> None:
+    before = script(f"probe({listening})")
+    assert {name: before[name] for name in REACHED} == REACHED
+    assert script(f"assert cut_off() is None\nprobe({listening})") == CUT_OFF
+
+
+@pytest.mark.usefixtures("namespaces", "_root")
+def test_so_does_one_without_rights(script: Callable[[str], Any], listening: str, tmp_path: Path) -> None:
+    place = tmp_path / "open"
+    place.mkdir()
+    place.chmod(0o777)
+    assert script(
+        f"""
+        import struct
+        os.chdir({str(place)!r})
+        {become(STRANGER, GROUP)}
+        assert cut_off() is None
+        open("made", "w").close()
+        probe({listening}, user=os.getuid(), group=os.getgid())
+        """
+    ) == {**CUT_OFF, "user": STRANGER, "group": GROUP}
+    made = (place / "made").stat()
+    assert (made.st_uid, made.st_gid) == (STRANGER, GROUP)
+
+
+@pytest.mark.usefixtures("namespaces", "_root")
+def test_files_keep_their_user_where_the_kernel_takes_no_map(script: Callable[[str], Any], tmp_path: Path) -> None:
+    """Root without CAP_SETFCAP may make a user namespace and not put itself into it."""
+    made = tmp_path / "made"
+    script(
+        f"""
+        import struct
+        header, all_but = struct.pack("=Ii", 0x20080522, 0), ~(1 << 21 | 1 << 31)
+        word = {0xFFFFFFFF} & all_but
+        present = ctypes.create_string_buffer(24)
+        libc = ctypes.CDLL(None)
+        libc.capget(header, present)
+        one = [value & word for value in struct.unpack("=6I", present.raw)]
+        assert libc.capset(header, struct.pack("=6I", *one)) == 0
+        assert cut_off() is None
+        open({str(made)!r}, "w").close()
+        print(json.dumps(open("/proc/self/uid_map").read()))
+        """
+    )
+    assert made.stat().st_uid == os.getuid()
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_the_way_back_is_closed(script: Callable[[str], Any]) -> None:
+    """Neither by the parent's namespace, nor by rights, nor by programs that have more."""
+    seen = script(
+        f"""
+        libc = ctypes.CDLL(None, use_errno=True)
+        parent = os.open("/proc/{os.getpid()}/ns/net", os.O_RDONLY)  # what may have been opened before
+        assert cut_off() is None
+        status = dict(line.split(":\\t") for line in open("/proc/self/status").read().splitlines())
+        print(json.dumps({{
+            "entered": libc.setns(parent, 0),
+            "again": libc.unshare(0x40000000),
+            "traced": libc.ptrace(0x4206, {os.getpid()}, 0, 0),  # PTRACE_SEIZE, which stops nothing
+            "rights": int(status["CapEff"], 16) & ~2,
+            "more": status["NoNewPrivs"],
+        }}))
+        """
+    )
+    assert seen == {"entered": -1, "again": -1, "traced": -1, "rights": 0, "more": "1"}
+
+
+@pytest.mark.usefixtures("_root")
+def test_where_the_kernel_refuses_it_says_why_and_the_rights_still_go(
+    script: Callable[[str], Any], listening: str, tmp_path: Path
+) -> None:
+    """A process in a chroot may make no user namespace."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    seen = script(
+        f"""
+        import struct
+        status = open("/proc/self/status")
+        os.chroot({str(empty)!r})
+        {become(STRANGER, GROUP)}
+        refused = cut_off()
+        lines = dict(line.split(":\\t") for line in status.read().splitlines())
+        tcp = connect(socket.AF_INET, ("127.0.0.1", ({listening})[0]))
+        print(json.dumps([refused, tcp, lines["NoNewPrivs"]]))
+        """
+    )
+    assert seen == ["Operation not permitted", "done", "1"]
+
+
+class Steps:
+    """A copy of the child's program, whose steps are a test's."""
+
+    def __init__(self, root: Path) -> None:
+        self._directory = root / "ml" / "build"
+        self._directory.mkdir(parents=True)
+        for file in (CHILD, ISOLATION):
+            shutil.copy(file, self._directory)
+
+    def write(self, name: str, code: str) -> None:
+        (self._directory / name).write_text(textwrap.dedent(code))
+
+    def run(self) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-I", str(self._directory / CHILD.name), str(os.getpid()), "m", "o", "1000", "", ""],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 7, done.stderr
+        return done.stdout.splitlines()
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_the_child_is_cut_off_before_its_steps(tmp_path: Path, listening: str) -> None:
+    steps = Steps(tmp_path)
+    steps.write("steps.py", textwrap.dedent(PROBE) + f"def main(*given):\n    probe({listening})\n    return 7\n")
+    assert [json.loads(line) for line in steps.run()] == [CUT_OFF]
+
+
+def test_the_child_says_where_it_could_not_be(tmp_path: Path) -> None:
+    steps = Steps(tmp_path)
+    steps.write("isolation.py", "def cut_off():\n    return 'not today'")
+    steps.write("steps.py", "def main(*given):\n    print('steps')\n    return 7")
+    assert steps.run() == [
+        "the kernel allows no network namespace here (not today): the build can reach the network",
+        "steps",
+    ]
