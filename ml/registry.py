@@ -175,10 +175,9 @@ class Registry:
     def _not_live(self, chosen: Version, route: Route, *, pinned: bool) -> LiveModel | Load:
         # A version that cannot be loaded is meant all the same: it was chosen, and whoever asks is to be told why.
         key = None if pinned or chosen.key in self._loaded.failed else self._stand_ins.get(route)
-        if key is not None and self._snapshot.state(key) == "available":
-            live = self._loaded.live.get(key)
-            if live is not None:
-                return live
+        live = self._loaded.live.get(key) if key is not None else None
+        if live is not None:
+            return live
         load = self._loaded.start(chosen)
         return load.live or load
 

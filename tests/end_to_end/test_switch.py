@@ -53,12 +53,15 @@ class Clients:
                 except requests.RequestException as error:
                     body, whole = error, False
                 with self._lock:
-                    if whole:
-                        self.versions[body["version"]] += 1
-                    else:
+                    if not whole:
                         self.wrong.append(body)
+                        return
+                    self.versions[body["version"]] += 1
 
-    def end(self) -> None:
+    def __enter__(self) -> Clients:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join(60)
@@ -82,22 +85,21 @@ def server(tmp_path: Path) -> Iterator[tuple[Almanac, dict[int, Any]]]:
 
 def test_an_alias_is_moved_under_load_and_nobody_notices(server: tuple[Almanac, dict[int, Any]]) -> None:
     almanac, ids = server
-    clients = Clients(almanac)
-    until(lambda: clients.versions[1] > 100 or clients.wrong, 30, "the load is on")
-    for number in range(MOVES):
-        version = 2 - number % 2
-        moved = requests.patch(
-            f"{almanac.url}/api/v1/models/{ids[version]}",
-            json={"aliases": ["stable"]},
-            headers={**almanac.headers, "If-Match": "*"},
-            timeout=30,
-        )
-        assert moved.status_code == 200, moved.text
-        # Whoever moved it is answered by the new one at once.
-        assert almanac.post(PATH, json={"instances": ROWS}).json()["version"] == version
-        count = clients.versions[version]
-        until(lambda v=version, c=count: clients.versions[v] > c + 200 or clients.wrong, 30, "the others are, too")
-    clients.end()
+    with Clients(almanac) as clients:
+        until(lambda: clients.versions[1] > 100 or clients.wrong, 30, "the load is on")
+        for number in range(MOVES):
+            version = 2 - number % 2
+            moved = requests.patch(
+                f"{almanac.url}/api/v1/models/{ids[version]}",
+                json={"aliases": ["stable"]},
+                headers={**almanac.headers, "If-Match": "*"},
+                timeout=30,
+            )
+            assert moved.status_code == 200, moved.text
+            # Whoever moved it is answered by the new one at once.
+            assert almanac.post(PATH, json={"instances": ROWS}).json()["version"] == version
+            count = clients.versions[version]
+            until(lambda v=version, c=count: clients.versions[v] > c + 200 or clients.wrong, 30, "the others are, too")
     assert clients.wrong == []
     assert clients.versions.keys() == {1, 2}
     # What is stored is of the version that it says, too.
