@@ -108,9 +108,10 @@ def test_what_was_queued_is_answered_by_a_version_that_is_unloaded(
     monkeypatch.setattr(StubExecutor, "close", lambda self: closed.append(1))
     answers: list[int] = []
     threads = [threading.Thread(target=lambda: answers.append(predict(service, 1, first))) for _ in range(3)]
-    for thread in threads:
-        thread.start()
+    threads[0].start()
     assert running.wait(20)
+    for thread in threads[1:]:
+        thread.start()
     until(lambda: first.batcher.queued == 2, what="one runs, two wait")
     assert predict(service, 2) == 2
     with pytest.raises(ModelNotAvailable, match="being unloaded"):
