@@ -30,7 +30,7 @@ AWAIT_MS = 20
 CLOSE_SECONDS = 5.0
 
 _CHANGED = {"$objectToArray": {"$ifNull": ["$updateDescription.updatedFields", {}]}}
-_OF_THE_BUILD = {"$regexMatch": {"input": "$$this.k", "regex": r"^build(\.|$)"}}
+_OF_THE_BUILD = {"$regexMatch": {"input": "$$this.k", "regex": r"^(re)?build(\.|$)"}}
 #: Changes of the two collections. A build that goes on renews its lease and its log: that is nobody's business.
 PIPELINE: list[dict[str, Any]] = [
     {"$match": {"ns.coll": {"$in": ["models", "registry"]}}},

@@ -6,8 +6,9 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from pymongo.errors import PyMongoError
 
@@ -17,6 +18,7 @@ from ml.executors.base import ExecutorError
 from ml.live import LiveModel
 from ml.signature import Signature
 from ml.versions import Key, Version
+from ml.ways import NotBuiltHere
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,15 @@ LIVE_MODELS = 8
 AT_ONCE = 4
 #: Seconds that `close` waits for loads under way: a process that ends in the midst of one may crash.
 CLOSE_SECONDS = 10.0
+
+
+class Failure(NamedTuple):
+    """Why a version cannot be loaded in this process, as its document was then."""
+
+    reason: str
+    document: Mapping[str, Any]
+    #: Whether it is to be built for this processor, and can be loaded then.
+    later: bool
 
 
 class Load:
@@ -67,8 +78,8 @@ class Loaded:
 
     def __init__(self, load: Callable[[Version], LiveModel], limit: int = LIVE_MODELS) -> None:
         self.live: dict[Key, LiveModel] = {}
-        #: What cannot be loaded in this process, with the reason.
-        self.failed: dict[Key, str] = {}
+        #: What cannot be loaded in this process, until its document is another.
+        self.failed: dict[Key, Failure] = {}
         self._load = load
         self._limit = limit
         self._loads: dict[Key, Load] = {}
@@ -88,12 +99,12 @@ class Loaded:
                 return load
             load = Load(version, self._take_hold, self._release)
             load.live = self.live.get(version.key)
-            reason = "this process is stopping" if self._closed else self.failed.get(version.key)
-            if load.live is None and reason is None:
+            failure = self.failed.get(version.key)
+            if load.live is None and failure is None and not self._closed:
                 self._loads[version.key] = load
                 self._begin(f"load-{version}", self._run, load)
                 return load
-        load.error = ModelNotAvailable(reason or "")
+        load.error = ModelNotAvailable(failure.reason if failure else "this process is stopping")
         load.done.set()
         return load
 
@@ -106,11 +117,17 @@ class Loaded:
         finally:
             self._release(key)
 
-    def retain(self, needed: Collection[Key], available: Collection[Key]) -> None:
-        """Say which versions are never to be the least recently used, and unload what is available no more."""
+    def retain(self, needed: Collection[Key], available: Mapping[Key, Version]) -> None:
+        """Say which versions are never to be the least recently used, and unload what is available no more.
+
+        What could not be loaded is tried again where its document has changed.
+        """
         with self._lock:
             self._needed = frozenset(needed)
             self._available = frozenset(available)
+            for key, failure in list(self.failed.items()):
+                if key not in available or available[key].document != failure.document:
+                    del self.failed[key]
             gone = [self.live.pop(key) for key in self.live.keys() - self._available]
         self._unload(gone)
         self._evict()
@@ -141,7 +158,8 @@ class Loaded:
             why = str(error) if isinstance(error, ExecutorError) else f"{type(error).__name__}: {error}"
             reason = f"{version} cannot be loaded here: {why}"
             load.error = ModelNotAvailable(reason)
-            self.failed[version.key] = reason
+            later = isinstance(error, NotBuiltHere)
+            self.failed[version.key] = Failure(reason, version.document, later)
             log.warning("%s", reason, exc_info=None if isinstance(error, ExecutorError) else error)
         else:
             self._publish(load, live)

@@ -173,8 +173,10 @@ class Registry:
                 log.warning("%s is about to be meant and not loaded: %s", version, error)
 
     def _not_live(self, chosen: Version, route: Route, *, pinned: bool) -> LiveModel | Load:
-        # A version that cannot be loaded is meant all the same: it was chosen, and whoever asks is to be told why.
-        key = None if pinned or chosen.key in self._loaded.failed else self._stand_ins.get(route)
+        # A version that cannot be loaded is meant all the same: it was chosen, and whoever asks is to be told why. One
+        # that is to be built for this processor can be, once it is.
+        failure = self._loaded.failed.get(chosen.key)
+        key = None if pinned or (failure and not failure.later) else self._stand_ins.get(route)
         live = self._loaded.live.get(key) if key is not None else None
         if live is not None:
             return live

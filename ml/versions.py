@@ -75,10 +75,10 @@ class Snapshot:
         version = self.versions.get(key[0], {}).get(key[1])
         return version.state if version is not None else None
 
-    def available(self) -> set[Key]:
+    def available(self) -> dict[Key, Version]:
         """What can be loaded."""
         return {
-            version.key
+            version.key: version
             for versions in self.versions.values()
             for version in versions.values()
             if version.state == "available"

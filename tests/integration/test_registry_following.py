@@ -153,8 +153,9 @@ def test_the_stream_tells_of_what_matters_alone(client: Client) -> None:
             {"log": ["c"]},
             {"lease": 2},
         ):
-            changes = {f"build.{field}": {"$literal": value} for field, value in build.items()}
-            assert models.update_one({"_id": id_}, [{"$set": changes}]).modified_count == 1
+            for place in ("build", "rebuild"):
+                changes = {f"{place}.{field}": {"$literal": value} for field, value in build.items()}
+                assert models.update_one({"_id": id_}, [{"$set": changes}]).modified_count == 1
         database_of(client)["inputs"].insert_one({"data": [1]})
         models.update_one({"_id": id_}, {"$set": {"state": "available", "build.seconds": 1}})
         assert told() == "update"
