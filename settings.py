@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     #: Rows in one executor call, and rows that may wait for one, for each model.
     max_batch: Annotated[int, Field(ge=1, le=4096)] = 64
     queue_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
+    #: Versions that stay loaded beyond those with an alias and each name's newest.
+    live_models: Annotated[int, Field(ge=1, le=1000)] = 8
     #: How long a prediction may take where the request says nothing.
     deadline_ms: Annotated[int, Field(ge=1, le=600_000)] = 30_000
     #: Whether /metrics answers without a key.

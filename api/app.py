@@ -43,6 +43,7 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
             queue_limit=settings.queue_limit,
             places=settings.threads - FOR_OTHERS,
             deadline_ms=settings.deadline_ms,
+            live_models=settings.live_models,
         ),
         settings.executor,
     )

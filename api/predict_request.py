@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 from api.errors import ApiError
 from api.requests import JSON, json_body, lenient_body
 from api.validation import free_form_problem
-from ml.service import LiveModel
+from ml.service import Signature
 from ml.tensors import NPY_MAGIC, TensorIssues, batch_from_npy, from_npy, parse_instances, read_body, read_image_row
 from ml.tensors.values import Array, ValueIssue, cast_array, describe
 
@@ -29,15 +29,15 @@ MOST_ROWS = 10_000
 Fields = dict[str, Any]
 
 
-def read_request(live: LiveModel) -> Fields:
+def read_request(signature: Signature) -> Fields:
     """The fields of ml.service.Prediction that this request gives. Raises 415, or 422 with what does not fit."""
     asked = request._get_current_object()  # type: ignore[attr-defined]
     kind = asked.mimetype
     if kind == JSON:
         _no_parameters()
-        quick = read_body(asked.get_data(), live.signature)
+        quick = read_body(asked.get_data(), signature)
         if quick is None:
-            return _json(live)
+            return _json(signature)
         arrays, others = quick
         fields = check_fields({"instances": next(iter(arrays.values())), **others})
         fields["arrays"] = arrays
@@ -45,10 +45,10 @@ def read_request(live: LiveModel) -> Fields:
     try:
         if kind == NPY:
             fields = _parameters(request.args)
-            fields["arrays"] = {_sole(live).name: batch_from_npy(asked.get_data(), _sole(live))}
+            fields["arrays"] = {_sole(signature).name: batch_from_npy(asked.get_data(), _sole(signature))}
         elif kind == FORM:
             _no_parameters()
-            fields = _form(live)
+            fields = _form(signature)
         else:
             came = request.headers.get("Content-Type") or "none"
             raise ApiError(415, f"expected Content-Type {JSON}, {NPY} or {FORM}, got {came[:100]}")
@@ -60,7 +60,7 @@ def read_request(live: LiveModel) -> Fields:
     return fields
 
 
-def _json(live: LiveModel) -> Fields:
+def _json(signature: Signature) -> Fields:
     try:
         return check_fields(json_body())
     except ApiError as error:
@@ -68,15 +68,15 @@ def _json(live: LiveModel) -> Fields:
         body = lenient_body() if "body" in error.issues else None
         if isinstance(body, dict) and "instances" in body:
             try:
-                parse_instances(body["instances"], live.signature)
+                parse_instances(body["instances"], signature)
             except TensorIssues as issues:
                 error.issues.update(issues.issues)
         raise
 
 
-def _form(live: LiveModel) -> Fields:
+def _form(signature: Signature) -> Fields:
     """A row for each part named `file`: an image, or the .npy of one row."""
-    spec = _sole(live)
+    spec = _sole(signature)
     form = request.form
     issues = {
         name: f"no such field; there are file, resize, {', '.join(PARAMETERS)}"
@@ -112,8 +112,8 @@ def _form(live: LiveModel) -> Fields:
     return fields
 
 
-def _sole(live: LiveModel) -> Any:
-    inputs = live.signature.inputs
+def _sole(signature: Signature) -> Any:
+    inputs = signature.inputs
     if len(inputs) > 1:
         names = ", ".join(spec.name for spec in inputs)
         raise ApiError(422, "a file is one input", {"body": f"the model takes {names}: send JSON"})

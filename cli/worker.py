@@ -23,11 +23,12 @@ def command(host: str | None, port: int | None, parent: int | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     from ml.jobs.worker import Worker
-    from ml.service import BuildLimits, Service
+    from ml.service import BuildLimits, Limits, Service
 
     with open_database(settings, may_start=False) as db:
         limits = BuildLimits(seconds=settings.build_seconds, memory_mb=settings.build_memory_mb)
-        service = Service(db, settings.data_dir / "cache", limits, executor=settings.executor)
+        serving = Limits(live_models=settings.live_models)
+        service = Service(db, settings.data_dir / "cache", limits, serving, settings.executor)
         service.start(keep=False)
         server = None
         if port is not None:

@@ -31,6 +31,8 @@ class LiveModel:
     batcher: Batcher
     #: What runs it here.
     executor: str
+    #: Monotonic time of its last use; set without a lock, so it may be a little off.
+    used: float = 0.0
 
     @property
     def classes(self) -> list[str] | None:

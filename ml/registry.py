@@ -1,30 +1,40 @@
-"""Which versions of which models are live in this process, and which of them a request means."""
+"""Resolves names to live models: which version a request means here, and that it is loaded when it is needed."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from ml.batcher import MAX_BATCH, QUEUE_LIMIT, Sink
-from ml.cores import spread
 from ml.database.client import Document
-from ml.errors import ModelNotAvailable, StorageUnavailable, UnknownModel, listed
-from ml.executors.base import ExecutorError
+from ml.errors import ModelNotAvailable, ServiceError, StorageUnavailable, UnknownModel, listed
+from ml.following import Follower
+from ml.keeping import Keeper
 from ml.live import LiveModel, Loader
-from ml.versions import Snapshot, Version, choose, read
+from ml.loaded import LIVE_MODELS, Load, Loaded
+from ml.readings import Readings
+from ml.switching import Route, changed, stand_ins
+from ml.versions import Key, Snapshot, Version, choose, read
 
 log = logging.getLogger(__name__)
 
-#: How often the database is asked what changed, in seconds.
-POLL_SECONDS = 0.5
+#: Seconds that a change over REST waits for the versions that names will then mean to be loaded.
+PREPARE_SECONDS = 20.0
 
 
 class Registry:
-    """Resolves a name to a live model. Safe to use from any thread."""
+    """Safe to use from any thread.
+
+    What a name or an alias means moves here to another version only once that is loaded and warm; until then the one
+    that it meant before goes on answering, as long as that is available. A version number always means that version.
+    """
 
     def __init__(
         self,
@@ -33,132 +43,150 @@ class Registry:
         sink: Sink,
         max_batch: int = MAX_BATCH,
         queue_limit: int = QUEUE_LIMIT,
+        live_models: int = LIVE_MODELS,
         executor: str | None = None,
     ) -> None:
         self._db = db
-        self._loader = Loader(db, cache, sink, max_batch, queue_limit, executor)
+        self._loaded = Loaded(Loader(db, cache, sink, max_batch, queue_limit, executor).open, live_models)
+        self._follower = Follower(db, self.refresh)
+        self._keeper = Keeper(self._loaded, self._missing)
+        self._keep = False
         self._snapshot = Snapshot()
         self._seen = False
-        self._live: dict[tuple[str, int], LiveModel] = {}
-        self._loading: dict[tuple[str, int], threading.Lock] = {}
-        self._failed: dict[tuple[str, int], str] = {}
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._kept_once = False
+        self._stand_ins: dict[Route, Key] = {}
+        self._reading = threading.Lock()
+        self._readings = Readings(self.refresh)
 
     def start(self, *, keep: bool = True) -> None:
         """Follow the database from a thread of its own; with `keep`, keep aliased and newest versions loaded."""
-        self._thread = threading.Thread(target=self._follow, args=(keep,), name="registry", daemon=True)
-        self._thread.start()
+        self._keep = keep
+        if keep:
+            self._keeper.start()
+        self._follower.start()
 
     def close(self) -> None:
         """Stop following, let what is queued finish, unload everything."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-        with self._lock:
-            live, self._live = list(self._live.values()), {}
-        for model in live:
-            model.batcher.close()
+        self._follower.close()
+        self._keeper.close()
+        self._loaded.close()
 
     def reasons_not_ready(self) -> list[str]:
         """Empty once the versions that this replica keeps were all tried; a later upload does not change that."""
-        if self._kept_once:
+        if self._keeper.done_once or (self._seen and not self._keep):
             return []
         if not self._seen:
             return ["the models collection was not read yet"]
-        waiting = [f"{v.name}:{v.number}" for v in self._snapshot.kept() if v.key not in self._live]
-        return [f"models are being loaded: {listed(waiting)}"]
+        return [f"models are being loaded: {listed(self._missing())}"]
 
     def refresh(self) -> Snapshot:
         """Read the collections again. Raises PyMongoError; what was known then stays known."""
-        self._snapshot, self._seen = read(self._db), True
-        for key, live in list(self._live.items()):
-            # What can be changed of a version that is served: its classes, its window.
-            now = self._snapshot.versions.get(key[0], {}).get(key[1])
-            if now is not None and now.document != live.version.document:
-                live.version = now
-                live.batcher.window = now.batch_window
-        return self._snapshot
+        with self._reading:  # what was read first must not come last
+            new, live = read(self._db), self._loaded.live
+            standing = stand_ins(self._snapshot, self._stand_ins, new, live.keys()) if self._keep else {}
+            needed = {version.key for version in new.kept()} | set(standing.values()) if self._keep else set()
+            self._loaded.retain(needed, new.available())
+            # In this order: a request that sees the new snapshot sees what stands in.
+            self._stand_ins = standing
+            self._snapshot, self._seen = new, True
+            for key, model in list(live.items()):
+                # What can be changed of a version that is served: its classes, its window.
+                now = new.versions[key[0]][key[1]]
+                if now.document != model.version.document:
+                    model.version = now
+                    model.batcher.window = now.batch_window
+        self._keeper.wake()
+        return new
 
     def find(self, name: str, version: int | None = None, alias: str | None = None) -> Version:
-        """The version that is meant, in whatever state it is. Raises UnknownModel or StorageUnavailable."""
+        """The version that the database means, in whatever state it is. Raises UnknownModel or StorageUnavailable."""
         try:
             return choose(self._snapshot, name, version, alias)
         except UnknownModel:
-            try:
-                return choose(self.refresh(), name, version, alias)  # perhaps it is newer than what we know
-            except PyMongoError as error:
-                raise StorageUnavailable(f"the registry cannot be read: {type(error).__name__}") from error
+            self._readings.ask()  # perhaps it is newer than what we know
+            return choose(self._snapshot, name, version, alias)
 
-    def resolve(self, name: str, version: int | None = None, alias: str | None = None) -> LiveModel:
-        """A live model, loaded now where it was not. Raises UnknownModel, ModelNotAvailable or StorageUnavailable."""
+    def meant(self, name: str, version: int | None = None, alias: str | None = None) -> LiveModel | Load:
+        """What answers such a request here: a live model, or one that is being loaded from now on. Never waits for it.
+
+        Raises UnknownModel, ModelNotAvailable or StorageUnavailable.
+        """
         chosen = self.find(name, version, alias)
         if chosen.state != "available":
-            try:
-                self.refresh()
-            except PyMongoError:
-                log.debug("the registry could not be read again", exc_info=True)
+            with suppress(StorageUnavailable):
+                self._readings.ask()
             chosen = self.find(name, version, alias)
         if chosen.state != "available":
             because = f": {chosen.error}" if chosen.error else ""
-            raise ModelNotAvailable(f"{chosen.name}:{chosen.number} is {chosen.state}{because}")
-        live = self._live.get(chosen.key)
-        return live if live is not None else self._load(chosen)
+            raise ModelNotAvailable(f"{chosen} is {chosen.state}{because}")
+        live = self._loaded.live.get(chosen.key)
+        return live if live is not None else self._not_live(chosen, (name, alias), pinned=version is not None)
 
-    def _load(self, version: Version) -> LiveModel:
-        with self._lock:
-            lock = self._loading.setdefault(version.key, threading.Lock())
-        with lock, spread():  # a runtime's threads stay where the one that loads is
-            live = self._live.get(version.key)
-            if live is not None:
-                return live
-            if version.key in self._failed:
-                raise ModelNotAvailable(self._failed[version.key])
-            log.info("loading %s:%d", version.name, version.number)
+    def resolve(
+        self, name: str, version: int | None = None, alias: str | None = None, deadline: float | None = None
+    ) -> LiveModel:
+        """As `meant`, and waits for a load, until a monotonic time. Raises DeadlineExceeded too."""
+        meant = self.meant(name, version, alias)
+        return meant if isinstance(meant, LiveModel) else meant.wait(deadline)
+
+    @contextmanager
+    def hold(
+        self, name: str, version: int | None = None, alias: str | None = None, deadline: float | None = None
+    ) -> Iterator[LiveModel]:
+        """As `resolve`, and within it the model is unloaded only if it is retired."""
+        meant = self.meant(name, version, alias)
+        with self._loaded.holding(meant.version.key):
+            live = self.resolve(name, meant.version.number, None, deadline)
             try:
-                live = self._loader.open(version)
-            except PyMongoError as error:
-                raise StorageUnavailable(f"the model cannot be fetched: {type(error).__name__}") from error
-            except ExecutorError as error:
-                self._failed[version.key] = f"{version.name}:{version.number} cannot be loaded here: {error}"
-                raise ModelNotAvailable(self._failed[version.key]) from error
-            with self._lock:
-                self._live[version.key] = live
-            log.info("%s:%d is live", version.name, version.number)
+                yield live
+            finally:
+                live.used = time.monotonic()
+
+    @contextmanager
+    def changing(self, key: Key, aliases: Sequence[str] | None, *, retired: bool = False) -> Iterator[None]:
+        """Around a change of a version's aliases, or its retirement: first what names will mean is loaded here.
+
+        That is waited for within a bound. After the block, what it wrote is known here.
+        """
+        with ExitStack() as held:
+            if aliases is not None or retired:
+                self._prepare(key, aliases, retired, held)
+            yield
+            try:
+                self.refresh()
+            except PyMongoError:
+                log.warning("a change was made, and cannot be read yet", exc_info=True)
+
+    def _prepare(self, key: Key, aliases: Sequence[str] | None, retired: bool, held: ExitStack) -> None:
+        deadline = time.monotonic() + PREPARE_SECONDS
+        try:
+            before = self.refresh()
+        except PyMongoError:
+            return  # nor can the change be made
+        now = {version.key for version in before.meanings(key[0]).values()}
+        for version in changed(before, key, aliases, retired=retired).meanings(key[0]).values():
+            if version.state != "available" or version.key in now:
+                continue
+            held.enter_context(self._loaded.holding(version.key))
+            try:
+                self._loaded.start(version).wait(deadline)
+            except ServiceError as error:
+                log.warning("%s is about to be meant and not loaded: %s", version, error)
+
+    def _not_live(self, chosen: Version, route: Route, *, pinned: bool) -> LiveModel | Load:
+        # A version that cannot be loaded is meant all the same: it was chosen, and whoever asks is to be told why. One
+        # that is to be built for this processor can be, once it is.
+        failure = self._loaded.failed.get(chosen.key)
+        key = None if pinned or (failure and not failure.later) else self._stand_ins.get(route)
+        live = self._loaded.live.get(key) if key is not None else None
+        if live is not None:
             return live
+        load = self._loaded.start(chosen)
+        return load.live or load
 
-    def _follow(self, keep: bool) -> None:
-        while not self._stop.is_set():
-            try:
-                snapshot = self.refresh()
-                if keep:
-                    self._keep(snapshot)
-                self._kept_once = True
-                self._drop(snapshot)
-            except PyMongoError as error:
-                log.warning("the registry cannot be read: %s", error)
-            except Exception:
-                log.exception("following the models collection failed; it goes on")
-            self._stop.wait(POLL_SECONDS)
-
-    def _keep(self, snapshot: Snapshot) -> None:
-        for version in snapshot.kept():
-            if version.key not in self._live and version.key not in self._failed and not self._stop.is_set():
-                try:
-                    self._load(version)
-                except (ModelNotAvailable, StorageUnavailable) as error:
-                    log.warning("%s", error)
-
-    def _drop(self, snapshot: Snapshot) -> None:
-        """Unload what was retired."""
-        with self._lock:
-            gone = [
-                self._live.pop(key)
-                for key in list(self._live)
-                if (entry := snapshot.versions.get(key[0], {}).get(key[1])) is None or entry.state != "available"
-            ]
-        for model in gone:
-            log.info("unloading %s:%d", *model.version.key)
-            model.batcher.close()
+    def _missing(self) -> list[Version]:
+        """What is kept and not loaded, without what cannot be; first what others stand in for."""
+        live, failed, snapshot = self._loaded.live, self._loaded.failed, self._snapshot
+        meanings = [snapshot.meanings(name).get(alias) for name, alias in self._stand_ins]
+        awaited = {version.key for version in meanings if version is not None}
+        missing = [version for version in snapshot.kept() if version.key not in live and version.key not in failed]
+        return sorted(missing, key=lambda version: version.key not in awaited)

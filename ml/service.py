@@ -32,12 +32,14 @@ from ml.errors import (
 from ml.jobs.requests import Jobs
 from ml.jobs.states import BY_CLIENT, ENDED
 from ml.live import LiveModel as LiveModel
+from ml.loaded import LIVE_MODELS
+from ml.loaded import Load as Load
 from ml.metrics import count_request as count_request
 from ml.metrics import exposition as exposition
 from ml.metrics import flush
 from ml.registry import Registry
 from ml.results import label_and_score
-from ml.signature import Signature
+from ml.signature import Signature as Signature
 from ml.slots import Record, Slot
 from ml.store import Store
 from ml.tensors import TensorIssues, parse_instances, stack_stored
@@ -92,12 +94,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the service takes on: rows in one executor call and in a model's queue, requests at once, time for each."""
+    """What the service takes on: rows in one executor call and in a model's queue, requests at once, time for each.
+
+    And how many versions stay loaded beyond those that a replica keeps.
+    """
 
     max_batch: int = MAX_BATCH
     queue_limit: int = QUEUE_LIMIT
     places: int = PLACES
     deadline_ms: int = 30_000
+    live_models: int = LIVE_MODELS
 
 
 class Service:
@@ -117,7 +123,13 @@ class Service:
         self.liveness = Liveness(db)
         self.store = Store(db)
         self.registry = Registry(
-            db, cache / "artefacts", self.store.put, self.limits.max_batch, self.limits.queue_limit, executor
+            db,
+            cache / "artefacts",
+            self.store.put,
+            self.limits.max_batch,
+            self.limits.queue_limit,
+            self.limits.live_models,
+            executor,
         )
         self.catalog = Catalog(db)
         self.jobs = Jobs(db, self.registry)
@@ -135,26 +147,29 @@ class Service:
         self.store.close()
         flush()
 
-    def predict(self, asked: Prediction, live: LiveModel | None = None) -> Answer:
+    def predict(self, asked: Prediction, meant: LiveModel | Load | None = None) -> Answer:
         """Compute, store durably, answer. Raises what ml/errors.py lists, Invalid with an issue per row and input.
 
-        `live` is the model where the caller has resolved it already.
+        `meant` is the model where the caller has asked the registry already.
         """
         began = time.monotonic()
-        live = live or self.registry.resolve(asked.model, asked.version, asked.alias)
-        wanted = _wanted(live.signature, asked.outputs)
-        arrays, owners = self._rows(live, asked)
+        timeout = asked.timeout_ms or self.limits.deadline_ms
+        deadline = began + timeout / 1000
+        live = meant or self.registry.meant(asked.model, asked.version, asked.alias)
+        signature = live.signature
+        wanted = _wanted(signature, asked.outputs)
+        arrays, owners = self._rows(signature, asked)
         rows = len(next(iter(arrays.values())))
         if asked.meta is not None and len(asked.meta) != rows:
             raise Invalid("the request does not fit", {"meta": f"expected {rows} objects, got {len(asked.meta)}"})
-        timeout = asked.timeout_ms or self.limits.deadline_ms
-        slot = Slot(
-            inputs=arrays,
-            rows=rows,
-            deadline=began + timeout / 1000,
-            record=_record(live, asked, rows, owners),
-        )
-        live.batcher.submit(slot)
+        if not isinstance(live, LiveModel):
+            live = live.wait(deadline)
+        live.used = began
+        slot = Slot(inputs=arrays, rows=rows, deadline=deadline, record=_record(live, asked, rows, owners))
+        try:
+            live.batcher.submit(slot)
+        except ModelNotAvailable:
+            live = self._submit_again(asked, signature, slot, owners)
         if not slot.wait():
             raise DeadlineExceeded(f"no answer within {timeout} ms; the rows may have been stored")
         if slot.error is not None:
@@ -173,6 +188,19 @@ class Service:
             timing={**slot.timing, "total_ms": round((time.monotonic() - began) * 1000, 3)},
         )
 
+    def change_model(self, before: Mapping[str, Any], changes: dict[str, Any]) -> None:
+        """Write a client's changes to a version; see `Catalog.update`. What they make of names holds here at once."""
+        aliases = changes.get("aliases")
+        if aliases is not None and before["state"] != "available":
+            aliases = None  # they move when it is built, or not at all
+        with self.registry.changing((before["name"], before["version"]), aliases):
+            self.catalog.update(before, changes)
+
+    def retire_model(self, before: Mapping[str, Any]) -> None:
+        """Take a version out of service; see `Catalog.retire`."""
+        with self.registry.changing((before["name"], before["version"]), None, retired=True):
+            self.catalog.retire(before)
+
     def signature(self, name: str) -> Signature:
         """The signature of a model's default version. Raises UnknownModel or ModelNotAvailable."""
         version = self.registry.find(name)
@@ -180,14 +208,28 @@ class Service:
             raise ModelNotAvailable(f"{version.name}:{version.number} is {version.state}")
         return Signature.from_document(version.document)
 
-    def _rows(self, live: LiveModel, asked: Prediction) -> tuple[dict[str, NDArray[Any]], list[str | None] | None]:
+    def _submit_again(
+        self, asked: Prediction, signature: Signature, slot: Slot, owners: list[str | None] | None
+    ) -> LiveModel:
+        """Where the model was unloaded after it was found: find it once more, and keep it until it has the rows.
+
+        Raises ModelNotAvailable where it is retired.
+        """
+        with self.registry.hold(asked.model, asked.version, asked.alias, slot.deadline) as live:
+            if live.signature != signature:  # the name means another version now
+                raise ModelNotAvailable("the version was retired while its request was read: send it again")
+            slot.record = _record(live, asked, slot.rows, owners)
+            live.batcher.submit(slot)
+        return live
+
+    def _rows(self, signature: Signature, asked: Prediction) -> tuple[dict[str, NDArray[Any]], list[str | None] | None]:
         try:
             if asked.arrays is not None:
                 return asked.arrays, None
             if asked.inputs is None:
-                return parse_instances(asked.instances, live.signature), None
+                return parse_instances(asked.instances, signature), None
             documents = self._stored(asked.inputs, asked.scope)
-            arrays = stack_stored(documents, live.signature, [f"inputs[{i}]" for i in range(len(documents))])
+            arrays = stack_stored(documents, signature, [f"inputs[{i}]" for i in range(len(documents))])
             return arrays, [document.get("owner") for document in documents]
         except TensorIssues as error:
             raise Invalid("the rows do not fit the model", error.issues) from None

@@ -12,6 +12,9 @@ from pymongo.database import Database
 from ml.database.client import Document
 from ml.errors import UnknownModel, listed
 
+#: A version's name and number.
+Key = tuple[str, int]
+
 #: The longest that a model may let its rows wait for company.
 MAX_WINDOW_MS = 1000
 
@@ -46,8 +49,11 @@ class Version:
     error: str | None
     document: Mapping[str, Any]
 
+    def __str__(self) -> str:
+        return f"{self.name}:{self.number}"
+
     @property
-    def key(self) -> tuple[str, int]:
+    def key(self) -> Key:
         return self.name, self.number
 
     @property
@@ -63,6 +69,30 @@ class Snapshot:
 
     versions: dict[str, dict[int, Version]] = field(default_factory=dict)
     aliases: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def state(self, key: Key) -> str | None:
+        """A version's state; None where there is no such version."""
+        version = self.versions.get(key[0], {}).get(key[1])
+        return version.state if version is not None else None
+
+    def available(self) -> dict[Key, Version]:
+        """What can be loaded."""
+        return {
+            version.key: version
+            for versions in self.versions.values()
+            for version in versions.values()
+            if version.state == "available"
+        }
+
+    def meanings(self, name: str) -> dict[str | None, Version]:
+        """What each alias of a name means, those that mean nothing left out; under None what the bare name means."""
+        versions = self.versions.get(name)
+        if not versions:
+            return {}
+        aliases = self.aliases.get(name, {})
+        meanings: dict[str | None, Version] = {None: choose(self, name, None, None)}
+        meanings.update({alias: versions[number] for alias, number in aliases.items() if number in versions})
+        return meanings
 
     def kept(self) -> list[Version]:
         """The available versions that a replica keeps loaded: those with an alias, and each name's newest."""

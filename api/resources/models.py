@@ -52,12 +52,12 @@ class Models(Resource):
         self, service: Service, before: Mapping[str, Any], changes: dict[str, Any], scope: Mapping[str, Any]
     ) -> Document | None:
         _check_owner(service, before["name"])
-        service.catalog.update(before, changes)
+        service.change_model(before, changes)
         return service.db["models"].find_one({"_id": before["_id"]})
 
     def remove(self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any]) -> bool:
         _check_owner(service, before["name"])
-        service.catalog.retire(before)
+        service.retire_model(before)
         return True
 
 

@@ -12,7 +12,7 @@ from api.predict_request import NPY, read_request
 from api.render import MIME, dumps
 from api.responses import AlmanacResponse
 from ml.errors import ServiceError
-from ml.service import Answer, LiveModel, Prediction, Service, count_request
+from ml.service import Answer, LiveModel, Load, Prediction, Service, count_request
 from ml.tensors import to_npy
 
 blueprint = Blueprint("predict", __name__, url_prefix="/api/v1/models")
@@ -41,8 +41,8 @@ def _predict(name: str, version: int | None = None, alias: str | None = None) ->
         return _answer(name, version, alias)
     except (ApiError, ServiceError) as error:
         code = error.code if isinstance(error, ApiError) else CODES[type(error)]
-        live: LiveModel | None = g.get("live")  # what is not known here is no label: clients make names up
-        count_request(live.version.key if live else ("", ""), code)
+        meant: LiveModel | Load | None = g.get("meant")  # what is not known here is no label: clients make names up
+        count_request(meant.version.key if meant else ("", ""), code)
         raise
 
 
@@ -52,8 +52,8 @@ def _answer(name: str, version: int | None, alias: str | None) -> AlmanacRespons
     service.admission.take()
     try:
         # Which model is looked at first: to be told of a wrong row does not help where there is no such model.
-        live = g.live = service.registry.resolve(name, version, alias)
-        fields = read_request(live)
+        meant = g.meant = service.registry.meant(name, version, alias)
+        fields = read_request(meant.signature)
         caller = current_caller()
         asked = Prediction(
             model=name,
@@ -64,10 +64,10 @@ def _answer(name: str, version: int | None, alias: str | None) -> AlmanacRespons
             request=g.request_id,
             **fields,
         )
-        answer = service.predict(asked, live)
+        answer = service.predict(asked, meant)
     finally:
         service.admission.give()
-    count_request(live.version.key, 200)
+    count_request((answer.model, answer.version), 200)
     if _wants_npy():
         return AlmanacResponse(to_npy(next(iter(answer.outputs.values()))), mimetype=NPY)
     return AlmanacResponse(dumps(_body(answer)), mimetype=MIME)

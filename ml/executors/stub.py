@@ -17,16 +17,18 @@ from ml.signature import Signature
 class StubExecutor(Executor):
     """Each output is the sum of all of a row's numbers (a string counts its bytes) plus 0, 1, 2 ... along the output.
 
-    The artefact is a directory with `stub.json`; its one option, `{"fail_on": 13.0}`, makes every batch fail that holds
-    a row with that sum, as a model does that refuses a value.
+    The artefact is a directory with `stub.json`. Its options: `{"fail_on": 13.0}` makes every batch fail that holds
+    a row with that sum, as a model does that refuses a value; `{"add": 100.0}` is added to each sum, to tell versions
+    apart.
     """
 
     name = "stub"
     built = False
 
-    def __init__(self, signature: Signature, fail_on: float | None = None) -> None:
+    def __init__(self, signature: Signature, fail_on: float | None = None, add: float = 0.0) -> None:
         self._signature = signature
         self._fail_on = fail_on
+        self._add = add
 
     @classmethod
     def load(cls, artefact: Path, signature: Signature, threads: int = 1) -> StubExecutor:
@@ -34,7 +36,7 @@ class StubExecutor(Executor):
             options = json.loads((artefact / "stub.json").read_text())
         except (OSError, ValueError) as error:
             raise ExecutorError(f"stub.json cannot be read: {error}") from error
-        return cls(signature, fail_on=options.get("fail_on"))
+        return cls(signature, fail_on=options.get("fail_on"), add=options.get("add", 0.0))
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         sums = sum(_row_sums(inputs[spec.name]) for spec in self._signature.inputs)
@@ -45,7 +47,7 @@ class StubExecutor(Executor):
         for spec in self._signature.outputs:
             shape = tuple(1 if n is None else n for n in spec.shape)
             steps = np.arange(math.prod(shape), dtype="f8").reshape(shape)
-            values = sums.reshape(-1, *(1,) * len(shape)) + steps
+            values = sums.reshape(-1, *(1,) * len(shape)) + steps + self._add
             outputs[spec.name] = values.astype(spec.numpy_dtype)
         return outputs
 

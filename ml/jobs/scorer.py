@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bson import ObjectId
@@ -18,7 +18,6 @@ from ml.database.transactions import transact
 from ml.errors import ModelNotAvailable, UnknownModel
 from ml.jobs import rows, states
 from ml.jobs.scoring import score
-from ml.live import LiveModel
 from ml.metrics import job_rows
 from ml.registry import Registry
 
@@ -53,11 +52,13 @@ class Scorer:
     def run(self) -> None:
         """Score all rows, then end the job. Raises Stopped or Lost, or what the database raises."""
         try:
-            live = self._wait_for_model()
+            self._wait_for_model()
+            self._run()
         except (UnknownModel, ModelNotAvailable) as error:
             if not states.fail(self._db["jobs"], self._job, str(error)):
                 raise Lost from None
-            return
+
+    def _run(self) -> None:
         self._began = time.monotonic()
         self._total = rows.count(self._db, self._job)
         phase, checkpoint = self._job.get("phase", "scan"), self._job.get("checkpoint")
@@ -67,24 +68,36 @@ class Scorer:
                 # After a scan, a retry keeps what succeeded; a first scan has nothing yet behind its checkpoint.
                 have = rows.statuses(self._db, self._job, [row["_id"] for row in chunk]) if phase == "retry" else {}
                 wanted = [row for row in chunk if have.get(row["_id"]) != "succeeded"]
-                self._commit(score(live, wanted, self._job), have, chunk[-1]["_id"], phase)
+                self._commit(self._score(wanted), have, chunk[-1]["_id"], phase)
             if not states.advance(self._db["jobs"], self._job, None, {}, phase="sweep"):
                 raise Lost
         for chunk in rows.missing(self._db, self._job):
             self._check()
-            self._commit(score(live, chunk, self._job), {}, None, "sweep")
+            self._commit(self._score(chunk), {}, None, "sweep")
         self._total = max(self._done, rows.count(self._db, self._job))
         if not states.succeed(self._db["jobs"], self._job, self._progress(self._done, self._failed, self._scored)):
             raise Lost
 
-    def _wait_for_model(self) -> LiveModel:
-        """The version that the job was given for, once it is built."""
+    def _score(self, chunk: Sequence[Document]) -> list[Document]:
+        """The results of a chunk. Between chunks the model may be unloaded, as any that is not needed just then."""
+        model, version = self._job["model"], self._job["version"]
+        with self._registry.hold(model, version) as live:
+            try:
+                return score(live, chunk, self._job)
+            except ModelNotAvailable:
+                self._registry.refresh()
+                self._registry.resolve(model, version)  # retired meanwhile: it says so
+                raise
+
+    def _wait_for_model(self) -> None:
+        """Wait until the version that the job was given for is built and loaded."""
         self._registry.refresh()
         while True:
             self._check()
             version = self._registry.find(self._job["model"], self._job["version"])
             if version.state != "loading":
-                return self._registry.resolve(self._job["model"], self._job["version"])
+                self._registry.resolve(self._job["model"], self._job["version"])
+                return
             self._registry.refresh()
             self._stop.wait(0.2)
             if not states.renew(self._db["jobs"], self._job):

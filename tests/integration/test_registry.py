@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo.errors import AutoReconnect
 
+from ml import readings, registry
+from ml.database.blobs import Blobs
 from ml.database.client import database_of
-from ml.errors import ModelNotAvailable, UnknownModel
+from ml.errors import ModelNotAvailable, StorageUnavailable, UnknownModel
 from ml.service import Prediction, Service
+from tests.integration.conftest import Gate
 from tests.waiting import until
 
 
@@ -97,31 +101,86 @@ def test_a_change_made_elsewhere_is_followed(service: Service, client: Any, stub
         service.registry.resolve("sums", version=2)
 
 
-def test_many_threads_load_a_version_once(
+def test_many_threads_load_a_version_once(service: Service, client: Any, stub: Callable[..., Any], gate: Gate) -> None:
+    stub(client, add=100.0)
+    gate.shut(1)
+    models: list[Any] = []
+    threads = [threading.Thread(target=lambda: models.append(service.registry.resolve("sums"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    until(lambda: gate.loads)
+    gate.open()
+    for thread in threads:
+        thread.join()
+    assert (gate.loads, len(models)) == ([1], 8)
+    assert len({id(model) for model in models}) == 1
+
+
+def test_a_version_that_cannot_be_fetched_now_is_fetched_the_next_time(
     service: Service, client: Any, stub: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stub(client)
-    from ml.executors.stub import StubExecutor
 
-    loads: list[int] = []
-    real = StubExecutor.load.__func__  # type: ignore[attr-defined]
+    def refuse(*args: Any) -> Any:
+        raise AutoReconnect("db-17")
 
-    def counted(cls: Any, *args: Any) -> Any:
-        loads.append(1)
-        return real(cls, *args)
+    with monkeypatch.context() as broken:
+        broken.setattr(Blobs, "fetch_directory", refuse)
+        with pytest.raises(StorageUnavailable, match="sums:1 cannot be fetched: AutoReconnect"):
+            service.registry.resolve("sums")
+    assert service.registry.resolve("sums").version.number == 1
 
-    monkeypatch.setattr(StubExecutor, "load", classmethod(counted))
-    barrier = threading.Barrier(8)
-    models: list[Any] = []
 
-    def resolve() -> None:
-        barrier.wait()
-        models.append(service.registry.resolve("sums"))
+def test_a_document_that_makes_no_sense_is_told_and_harms_no_other(
+    service: Service, client: Any, stub: Callable[..., Any]
+) -> None:
+    stub(client)
+    stub(client, name="odd")
+    database_of(client)["models"].update_one({"name": "odd"}, {"$set": {"inputs": 5, "artefacts": []}})
+    service.start()
+    until(lambda: not service.registry.reasons_not_ready())
+    with pytest.raises(ModelNotAvailable, match="odd:1 cannot be loaded here: TypeError"):
+        service.registry.resolve("odd")
+    assert service.registry.resolve("sums").version.number == 1
 
-    threads = [threading.Thread(target=resolve) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(loads) == 1
-    assert len({id(model) for model in models}) == 1
+
+def test_what_is_retired_while_it_is_loaded_does_not_become_live(
+    service: Service, client: Any, stub: Callable[..., Any], gate: Gate
+) -> None:
+    stub(client, add=100.0)
+    gate.shut(1)
+    load = service.registry.meant("sums")
+    until(lambda: gate.loads)
+    database_of(client)["models"].update_one({}, {"$set": {"state": "retired"}})
+    service.registry.refresh()
+    gate.open()
+    with pytest.raises(ModelNotAvailable, match="sums:1 was retired while it was being loaded"):
+        load.wait()  # type: ignore[union-attr]
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "batch-sums:1"])
+
+
+def test_what_is_not_known_is_looked_for_only_so_often(
+    service: Service, client: Any, stub: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub(client, state="failed")
+    reads: list[int] = []
+    real = registry.read
+
+    def counted(db: Any) -> Any:
+        reads.append(1)
+        return real(db)
+
+    monkeypatch.setattr(registry, "read", counted)
+    monkeypatch.setattr(readings, "SECONDS", 60.0)
+    for number in range(3):  # something new is found at once, a few times
+        stub(client, name=f"new-{number}", state="failed")
+        assert service.registry.find(f"new-{number}").number == 1
+    for _ in range(20):
+        with pytest.raises(UnknownModel):
+            service.registry.find("nope")
+        with pytest.raises(ModelNotAvailable):
+            service.registry.resolve("sums")
+    assert len(reads) == readings.MOST
+    monkeypatch.setattr(readings, "SECONDS", 1e-9)
+    stub(client, name="newest", state="failed")
+    assert service.registry.find("newest").number == 1

@@ -51,6 +51,12 @@ def test_a_batch_fails_that_holds_the_row_it_was_told_to_fail_on(tmp_path: Path)
         executor.run({"x": np.array([[1, 1], [6, 7]], "i4")})
 
 
+def test_what_it_adds_tells_versions_apart(tmp_path: Path) -> None:
+    signature = Signature((TensorSpec("x", "INT32", (2,)),), (TensorSpec("y", "FP64", (2,)),))
+    outputs = load(tmp_path, signature, add=100.0).run({"x": np.array([[1, 2], [3, 4]], "i4")})
+    np.testing.assert_array_equal(outputs["y"], np.array([[103, 104], [107, 108]], "f8"), strict=True)
+
+
 @pytest.mark.parametrize("content", [None, "", "{"])
 def test_an_artefact_that_cannot_be_read(tmp_path: Path, content: str | None) -> None:
     if content is not None:

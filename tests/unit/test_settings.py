@@ -72,6 +72,8 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
         ("EMBEDDED_PORT", "-1", "greater than or equal to 1"),
         ("MAX_BODY_MB", "0", "greater than or equal to 1"),
         ("MAX_MODEL_MB", "lots", "valid integer"),
+        ("LIVE_MODELS", "0", "greater than or equal to 1"),
+        ("LIVE_MODELS", "1001", "less than or equal to 1000"),
         ("BUILD_SECONDS", "0", "greater than 0"),
         ("BUILD_SECONDS", "nan", "less than or equal to 86400"),
         ("BUILD_MEMORY_MB", "1", "greater than or equal to 256"),
