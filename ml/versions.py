@@ -121,7 +121,11 @@ def read(db: Database[Document]) -> Snapshot:
         )
         versions.setdefault(version.name, {})[version.number] = version
     entries = {entry["_id"]: entry.get("aliases") for entry in db["registry"].find()}
-    aliases = {name: targets for name, targets in entries.items() if isinstance(targets, dict)}
+    aliases = {
+        name: {alias: number for alias, number in targets.items() if isinstance(number, int)}
+        for name, targets in entries.items()
+        if isinstance(targets, dict)
+    }
     return Snapshot(versions, aliases)
 
 

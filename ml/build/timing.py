@@ -16,7 +16,7 @@ from ml.executors.base import Executor
 
 SIZES = (1, 8, 32, 128)
 #: For one batch size. A call that takes longer is made twice all the same, the first to warm up.
-CELL_SECONDS, MOST_CALLS = 1.0, 50
+CELL_SECONDS, MOST_CALLS = 0.4, 50
 #: A batch size is left out for which one call is expected to take longer than this.
 LONGEST_CALL_SECONDS = 3.0
 
@@ -46,7 +46,7 @@ def executor_ms(executor: Executor, rows: Inputs, memory_mb: int) -> dict[str, f
 
 
 def median_ms(call: Callable[[], object]) -> float:
-    """The median of as many calls as fit into a second, 50 at most and 1 at least, after one to warm up."""
+    """The median of as many calls as fit into 0.4 seconds, 50 at most and 1 at least, after one to warm up."""
     call()
     times: list[float] = []
     began = time.perf_counter()

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from bson import ObjectId
 
-from ml.build.export import onnx
 from ml.build.keras_model import KerasModel
 from ml.database.blobs import Blobs
 from ml.database.client import database_of
 from ml.database.documents import stamp_new
+from ml.executors.onnx import OnnxExecutor
 from tests.conftest import Api
 
 REQUESTS = int(os.environ.get("TEST_REQUESTS", "320"))
@@ -50,8 +50,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[KerasMode
     """Each model, with the graph that a build would have made of it."""
     made = {}
     for name, model in models().items():
-        keras, directory = KerasModel(model), tmp_path_factory.mktemp(name) / "onnx"
-        onnx(keras, directory)
+        directory = tmp_path_factory.mktemp(name) / "onnx"
+        keras = KerasModel(model, directory.with_name("saved_model"))
+        OnnxExecutor.export(keras, directory)
         made[name] = (keras, directory)
     return made
 

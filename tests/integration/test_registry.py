@@ -49,6 +49,17 @@ def test_what_is_not_there_is_told_with_what_is(service: Service, client: Any, s
         service.registry.find("sums", alias="beta")
 
 
+def test_an_alias_that_another_program_mangled_is_none(service: Service, client: Any, stub: Callable[..., Any]) -> None:
+    stub(client)
+    targets = {"stable": [1], "old": {"a": 1}, "canary": 1}
+    database_of(client)["registry"].update_one({"_id": "sums"}, {"$set": {"aliases": targets}})
+    service.registry.refresh()
+    assert service.registry.find("sums").number == 1
+    assert service.registry.find("sums", alias="canary").number == 1
+    with pytest.raises(UnknownModel, match="no alias 'old'; there are: canary"):
+        service.registry.find("sums", alias="old")
+
+
 @pytest.mark.parametrize("state", ["loading", "failed", "retired"])
 def test_a_version_that_is_not_available_tells_its_state(
     service: Service, client: Any, stub: Callable[..., Any], state: str
