@@ -79,7 +79,7 @@ def application(name: str) -> Callable[[Any], tuple[Any, Arrays]]:
     """One of those that Keras has, with random weights and without the softmax, which would make all answers alike."""
 
     def make(keras: Any) -> tuple[Any, Arrays]:
-        shape = (64, 64, 3)
+        shape = (32, 32, 3)
         made = getattr(keras.applications, name)(
             input_tensor=keras.Input(shape, name="x"), weights=None, classes=100, classifier_activation=None
         )
