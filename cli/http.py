@@ -14,6 +14,7 @@ import click
 from granian import Granian
 from granian.constants import Interfaces
 
+from cli.announcement import STOPS, announce_when
 from cli.lifeline import end_with_parent
 from cli.options import settings_or_exit
 from ml import cores
@@ -33,7 +34,7 @@ def command(host: str, port: int, workers: int | None, parent: int | None) -> No
     """Serve HTTP against ALMANAC_MONGO_URI."""
     end_with_parent(parent)
     settings = settings_or_exit(host=host, port=port, workers=workers)
-    Granian(
+    server = Granian(
         "cli.http:application",
         factory=True,
         address=host,
@@ -48,14 +49,30 @@ def command(host: str, port: int, workers: int | None, parent: int | None) -> No
         websockets=False,
         log_access=False,
         log_enabled=False,
-    ).serve()
+    )
+    # Until the server sets its own, a fork has its parent's handler, and a stop that came then would be lost.
+    os.register_at_fork(before=_hold_stops, after_in_parent=_heed_stops, after_in_child=_end_at_a_stop)
+    # Where `serve` became this process, a stop that came in between has waited; it is heeded from here on.
+    server.on_startup(_heed_stops)
+    server.serve()
+
+
+def _hold_stops() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+
+
+def _heed_stops() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
+
+def _end_at_a_stop() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _heed_stops()
 
 
 def application() -> Any:
     """The WSGI application of one worker process; granian calls it there."""
     end_with_parent(os.getppid())
-    # Until the server sets its own, a fork has its parent's handler, and a stop that came now would be lost.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     settings = settings_or_exit()
     from api import create_app
     from ml.database.client import connect
@@ -72,6 +89,7 @@ def application() -> Any:
     if settings.pin_threads:
         cores.keep_to_one(service.admission.inside)
         app.wsgi_app = kept(app.wsgi_app)
+    announce_when(lambda: not service.registry.reasons_not_ready(), settings.data_dir / "cache" / "metrics")
     logging.getLogger(__name__).info("worker process %d is up", os.getpid())
     return app
 

@@ -16,6 +16,7 @@ import click
 from pymongo.errors import PyMongoError
 
 from api.auth.keys import KEY_FILE, admin_key_in
+from cli.announcement import STOPS, announce, announcement
 from cli.options import fail, settings_or_exit
 from cli.supervisor import RUN, Child, Supervisor
 from ml.database.client import connect, database_of
@@ -53,7 +54,7 @@ class Serving:
 
     def run(self) -> int:
         """The exit code."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOPS:
             signal.signal(number, self._on_signal)
         settings = self._settings
         embedded = None
@@ -82,6 +83,8 @@ class Serving:
     def _supervise(self, embedded: EmbeddedMongo | None, environment: dict[str, str]) -> int:
         settings = self._settings
         http = ["http", "--host", settings.host, "--port", str(settings.port), "--workers", str(settings.workers)]
+        if embedded is None and not settings.jobs and not self._demo:
+            return self._become(http, environment)
         children = [Child("HTTP", http, environment, restarts=False)]
         if settings.jobs:
             children.append(Child("the worker", ["worker"], environment, restarts=True))
@@ -96,13 +99,27 @@ class Serving:
             code = self._run_demo(environment)
             if code or self._supervisor.stop.is_set():
                 return code
-        click.echo(f"Almanac serves at {self._url} (Ctrl-C ends it)")
-        key = f"in {settings.data_dir / KEY_FILE}" if settings.admin_key is None else "as given in ALMANAC_ADMIN_KEY"
-        if self._demo and settings.admin_key is None:
-            key = environment["ALMANAC_ADMIN_KEY"]
-        click.echo(f"admin key: {key}")
-        sys.stdout.flush()
+        announce(self._url, self._key_line(environment))
         return self._supervisor.watch()
+
+    def _key_line(self, environment: dict[str, str]) -> str:
+        """Where the administrator's key is, or the key for who tries the demo."""
+        if self._settings.admin_key is not None:
+            return "as given in ALMANAC_ADMIN_KEY"
+        return environment["ALMANAC_ADMIN_KEY"] if self._demo else f"in {self._settings.data_dir / KEY_FILE}"
+
+    def _become(self, http: list[str], environment: dict[str, str]) -> int:
+        """Go on as the HTTP server itself: with nothing to watch beside it, a process that did would only take memory.
+
+        Returns only where the stop came before: the exit code.
+        """
+        # What comes from here on waits until the server heeds it (cli/http.py).
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        if not self._stopping:
+            environment = {**os.environ, **environment, **announcement(self._url, self._key_line(environment))}
+            sys.stdout.flush()
+            os.execve(sys.executable, [sys.executable, str(RUN), *http], environment)  # noqa: S606 (a program of ours)
+        return 0
 
     def _run_demo(self, environment: dict[str, str]) -> int:
         assert self._supervisor is not None

@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import requests
 from cli import serve
 from ml.database.client import connect, database_of
 from ml.database.embedded import EmbeddedMongo
+from tests.conftest import ADMIN_KEY
 from tests.end_to_end.almanac import ROOT, Almanac, free_port
 from tests.waiting import until
 
@@ -229,3 +231,41 @@ def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(OSError, match=f"127.0.0.1:{port} cannot be listened on"):
             serve.wait_for_port("127.0.0.1", port, lambda: False)
     serve.wait_for_port("127.0.0.1", port, lambda: False)
+
+
+def replica(mongod: str, data: Path, **environment: str) -> Almanac:
+    """One with nothing to do but answer HTTP: the database is another's, and so are the jobs."""
+    settings = {"ALMANAC_MONGO_URI": mongod, "ALMANAC_ADMIN_KEY": ADMIN_KEY, "ALMANAC_LOG_LEVEL": "warning"}
+    return Almanac(data, free_port(), "--no-jobs", **settings, **environment)
+
+
+def test_a_replica_alone_is_the_server_itself_and_ends_in_order(
+    client: Any, mongod: str, stub: Callable[..., Any], tmp_path: Path
+) -> None:
+    stub(client)
+    almanac = replica(mongod, tmp_path / "data", ALMANAC_WORKERS="2")
+    almanac.wait_for("^admin key: as given in ALMANAC_ADMIN_KEY$", 60)
+    until(lambda: len(almanac.family()) == 3, 10, "it and its two workers, and nothing else")
+    assert almanac.output.count("Almanac serves at ") == 1
+    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    url = f"{almanac.url}/api/v1/models/sums/predict"
+    assert requests.post(url, json={"instances": [[1, 2, 3]]}, headers=headers, timeout=10).status_code == 200
+    workers = almanac.family()[1:]
+    assert almanac.stop() == 0
+    assert not any(worker.is_running() for worker in workers)
+
+
+def test_a_stop_that_comes_while_a_replica_starts_is_heeded(mongod: str, tmp_path: Path) -> None:
+    almanac = replica(mongod, tmp_path / "data")
+    until(lambda: "http" in psutil.Process(almanac.process.pid).cmdline(), 30, "it has become the server")
+    assert almanac.stop() == 0, almanac.output
+
+
+def test_no_process_that_serves_has_loaded_tensorflow_or_keras(digits: Almanac) -> None:
+    (model,) = digits.get("models", params={"where": '{"name": "digits"}'}).json()["_items"]
+    assert model["executor"] in ("onnx", "openvino")
+    stored = digits.get("inputs", params={"max_results": 1}).json()["_items"][0]["_id"]
+    assert digits.post("models/digits/predict", json={"inputs": [stored]}).status_code == 200
+    maps = {process.pid: Path(f"/proc/{process.pid}/maps").read_text() for process in digits.family()}
+    assert any("onnxruntime" in text or "openvino" in text for text in maps.values()), "what serves is looked at"
+    assert not [pid for pid, text in maps.items() if "tensorflow" in text or "h5py" in text]
