@@ -11,7 +11,7 @@ from typing import Any
 from pymongo import MongoClient
 
 PROC = Path("/proc")
-PACKAGES = ("numpy", "onnxruntime", "tensorflow", "granian", "gunicorn", "pymongo")
+PACKAGES = ("numpy", "onnxruntime", "openvino", "tensorflow", "granian", "gunicorn", "pymongo")
 
 
 def describe(data: Path, threads: int) -> dict[str, Any]:
