@@ -69,7 +69,7 @@ class Scorer:
                 have = rows.statuses(self._db, self._job, [row["_id"] for row in chunk]) if phase == "retry" else {}
                 wanted = [row for row in chunk if have.get(row["_id"]) != "succeeded"]
                 self._commit(self._score(wanted), have, chunk[-1]["_id"], phase)
-            if not states.advance(self._db["jobs"], self._job, None, {}, phase="sweep"):
+            if not states.advance(self._db["jobs"], self._job, {"phase": "sweep", "checkpoint": None}, {}):
                 raise Lost
         for chunk in rows.missing(self._db, self._job):
             self._check()
@@ -121,7 +121,9 @@ class Scorer:
                 self._db["results"].delete_many({"_id": {"$in": replaced}, "status": "failed"}, session=session)
             if results:
                 self._db["results"].insert_many(results, session=session)
-            if not states.advance(self._db["jobs"], self._job, checkpoint, progress, session, phase):
+            if not states.advance(
+                self._db["jobs"], self._job, {"phase": phase, "checkpoint": checkpoint}, progress, session
+            ):
                 raise Lost
 
         try:

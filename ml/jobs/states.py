@@ -1,11 +1,14 @@
-"""The states of a job, and every change from one to another: atomic updates with state or fence in the filter."""
+"""The states of a job, and every change from one to another: atomic updates with state or fence in the filter.
+
+A job that is running is held by one worker, or by none for a moment: a worker lets go of it where others wait for their
+turn, and whichever worker is free goes on. `lease` and `worker` are set while one holds it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
@@ -14,7 +17,9 @@ from ml.database.client import Document
 from ml.database.documents import new_etag
 from ml.database.leases import expired, until
 from ml.errors import WrongState
+from ml.jobs.events import noted
 
+#: How long a worker that says nothing keeps its job, where nothing else is set.
 LEASE_SECONDS = 15.0
 #: Takeovers in a row without a commit between, where a job does not say.
 MAX_ATTEMPTS = 3
@@ -28,7 +33,24 @@ BY_CLIENT: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(ENDED, ("queued",)),
 }
 
-_NO_WORKER = {"worker": "", "lease": ""}
+#: Fields of a job that only one which is held has.
+_HOLD = ("worker", "lease")
+
+#: What a job may be claimed by: it waits, or no worker has it (any more), and its time has come.
+_CLAIMABLE: Document = {
+    "$and": [
+        {"$or": [{"status": "queued"}, {"status": "running", **expired("lease")}]},
+        {"$expr": {"$lte": [{"$ifNull": ["$not_before", 0]}, "$$NOW"]}},
+    ]
+}
+#: How urgent a job is: twice as much for each priority, and once more for each second that it waits.
+_URGENCY: Document = {
+    "$multiply": [
+        {"$pow": [2, {"$ifNull": ["$priority", 0]}]},
+        {"$add": [1, {"$divide": [{"$subtract": ["$$NOW", {"$ifNull": ["$since", "$_created"]}]}, 1000]}]},
+    ]
+}
+_BY_URGENCY = [{"$set": {"urgency": _URGENCY}}, {"$sort": {"urgency": -1, "_created": 1, "_id": 1}}, {"$limit": 1}]
 
 
 def check_wish(current: str, wanted: str) -> None:
@@ -39,46 +61,65 @@ def check_wish(current: str, wanted: str) -> None:
 
 def wish_update(current: str, wanted: str) -> list[dict[str, Any]]:
     """The update, for a job in state `current`, that does what a client wants."""
-    fields: dict[str, Any] = {"status": wanted, "_etag": new_etag(), "_updated": "$$NOW"}
     # A worker that still holds the old fence can commit nothing more.
-    fields["fence"] = {"$add": ["$fence", 1]}
+    fields = _changed(wanted) | {"fence": {"$add": ["$fence", 1]}}
     if wanted == "canceled":
         fields["ended"] = "$$NOW"
+    if wanted == "queued":
+        fields["since"] = "$$NOW"
     if current in ENDED:
         fields.update(phase="retry", checkpoint=None, attempts=0)
-    removed = ["worker", "lease", *(["ended", "error"] if current in ENDED else [])]
-    return [{"$set": fields}, {"$unset": removed}]
+    removed = [*_HOLD, "not_before", *(["started", "ended", "error"] if current in ENDED else [])]
+    update: list[dict[str, Any]] = [{"$set": fields}, {"$unset": removed}]
+    return [*update, noted(wanted)] if wanted == "canceled" else update
 
 
-def claim(jobs: Collection[Document], worker: str) -> Document | None:
-    """Take the next job that is queued, or whose worker's lease ran out; None where there is none."""
-    running: dict[str, Any] = {
-        "status": "running",
-        "worker": worker,
-        "lease": until(LEASE_SECONDS),
-        "fence": {"$add": [{"$ifNull": ["$fence", 0]}, 1]},
-        "started": {"$ifNull": ["$started", "$$NOW"]},
-        "_updated": "$$NOW",
-    }
-    order = [("priority", -1), ("_created", 1)]
-    found = jobs.find_one_and_update(
-        {"status": "queued"},
-        [{"$set": {**running, "_etag": new_etag()}}],
-        sort=order,
-        return_document=ReturnDocument.AFTER,
-    )
-    if found is not None:
-        return found
+def claim(jobs: Collection[Document], worker: str, lease_seconds: float = LEASE_SECONDS) -> Document | None:
+    """Take the most urgent job that waits or whose worker's lease ran out; None where there is none."""
     while True:
-        found = jobs.find_one_and_update(
-            {"status": "running", **expired("lease")},
-            [{"$set": {**running, "attempts": {"$add": [{"$ifNull": ["$attempts", 0]}, 1]}}}],
-            sort=order,
+        found = next(jobs.aggregate([{"$match": _CLAIMABLE}, *_BY_URGENCY, {"$project": {"fence": 1}}]), None)
+        if found is None:
+            return None
+        # Held, and yet to be had: its worker died or sleeps.
+        lost = {"$cond": [{"$eq": [{"$type": "$worker"}, "missing"]}, 0, 1]}
+        first = {"$eq": ["$status", "queued"]}
+        taken = jobs.find_one_and_update(
+            {"_id": found["_id"], "fence": found.get("fence"), **_CLAIMABLE},
+            [
+                {
+                    "$set": {
+                        "attempts": {"$add": [{"$ifNull": ["$attempts", 0]}, lost]},
+                        "_etag": {"$cond": [first, new_etag(), "$_etag"]},
+                        "_updated": {"$cond": [first, "$$NOW", "$_updated"]},
+                        "begins": {"$and": [first, {"$eq": [{"$type": "$started"}, "missing"]}]},
+                    }
+                },
+                {
+                    "$set": {
+                        "status": "running",
+                        "worker": worker,
+                        "lease_seconds": lease_seconds,
+                        "lease": until(lease_seconds),
+                        "fence": {"$add": [{"$ifNull": ["$fence", 0]}, 1]},
+                        "started": {"$ifNull": ["$started", "$$NOW"]},
+                    }
+                },
+                noted("started", "$begins"),
+                {"$unset": ["not_before", "begins"]},
+            ],
             return_document=ReturnDocument.AFTER,
         )
-        if found is None or found["attempts"] < found.get("max_attempts", MAX_ATTEMPTS):
-            return found
-        fail(jobs, found, f"its worker died {found['attempts']} times in a row without finishing a chunk")
+        if taken is None:
+            continue  # another worker was quicker
+        if taken["attempts"] < taken.get("max_attempts", MAX_ATTEMPTS):
+            return taken
+        fail(jobs, taken, f"its worker died {taken['attempts']} times in a row without finishing a chunk")
+
+
+def pressing(jobs: Collection[Document], job: Mapping[str, Any]) -> bool:
+    """Whether another job that can be claimed is more urgent than this one, which was just worked on."""
+    found = next(jobs.aggregate([{"$match": _CLAIMABLE}, *_BY_URGENCY, {"$project": {"urgency": 1}}]), None)
+    return found is not None and bool(found["urgency"] > 2 ** job.get("priority", 0))
 
 
 def held(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,49 +129,72 @@ def held(job: Mapping[str, Any]) -> dict[str, Any]:
 
 def renew(jobs: Collection[Document], job: Mapping[str, Any]) -> bool:
     """Renew the lease; False where the job is not this claim's any more."""
-    return jobs.update_one(held(job), [{"$set": {"lease": until(LEASE_SECONDS)}}]).matched_count == 1
+    return jobs.update_one(held(job), [{"$set": {"lease": _lease(job)}}]).matched_count == 1
 
 
 def advance(
     jobs: Collection[Document],
     job: Mapping[str, Any],
-    checkpoint: ObjectId | None,
+    fields: Mapping[str, Any],
     progress: Mapping[str, Any],
     session: ClientSession | None = None,
-    phase: str | None = None,
+    *,
+    tell: bool = False,
 ) -> bool:
-    """Write how far a claim has come and renew its lease; False where the job is not this claim's any more.
+    """Write how far a claim has come (`fields`, for example its checkpoint) and renew its lease.
 
-    It is the last write of a chunk's transaction, so that a chunk lands only under a valid fence.
+    It is the last write of a chunk's transaction, so that a chunk lands only under a valid fence: False where the job
+    is not this claim's any more. With `tell`, its webhook hears of the progress.
     """
-    fields: dict[str, Any] = {"checkpoint": checkpoint, "attempts": 0, "lease": until(LEASE_SECONDS)}
-    fields.update({f"progress.{name}": value for name, value in progress.items()})
-    if phase is not None:
-        fields["phase"] = phase
-    found = jobs.find_one_and_update(held(job), [{"$set": fields}], {"_id": True}, session=session)
+    changes = {"attempts": 0, "lease": _lease(job), **_literal(fields), **_progress(progress)}
+    update = [{"$set": changes}, *([noted("progress")] if tell else [])]
+    found = jobs.find_one_and_update(held(job), update, {"_id": True}, session=session)
     return found is not None
+
+
+def let_go(jobs: Collection[Document], job: Mapping[str, Any], fields: Mapping[str, Any], seconds: float = 0.0) -> bool:
+    """Leave a running job to whichever worker takes it next, `seconds` from now or later, since others wait.
+
+    `fields` is how far it has come. False where the job is not this claim's any more.
+    """
+    changes = {"since": "$$NOW", "not_before": until(seconds), **_literal(fields)}
+    return jobs.update_one(held(job), [{"$set": changes}, {"$unset": list(_HOLD)}]).matched_count == 1
 
 
 def succeed(jobs: Collection[Document], job: Mapping[str, Any], progress: Mapping[str, Any]) -> bool:
     """End a claim's job well; False where it is not this claim's any more."""
-    fields: dict[str, Any] = {"status": "succeeded", "ended": "$$NOW", "_etag": new_etag(), "_updated": "$$NOW"}
-    fields.update({f"progress.{name}": value for name, value in progress.items()})
-    return jobs.update_one(held(job), [{"$set": fields}, {"$unset": list(_NO_WORKER)}]).matched_count == 1
+    return _end(jobs, job, _changed("succeeded") | _progress(progress), "succeeded")
 
 
 def fail(jobs: Collection[Document], job: Mapping[str, Any], reason: str) -> bool:
     """End a job that cannot run at all, with the reason; False where it is not this claim's any more."""
-    fields = {
-        "status": "failed",
-        "error": {"$literal": reason},
-        "ended": "$$NOW",
-        "_etag": new_etag(),
-        "_updated": "$$NOW",
-    }
-    return jobs.update_one(held(job), [{"$set": fields}, {"$unset": list(_NO_WORKER)}]).matched_count == 1
+    return _end(jobs, job, _changed("failed") | {"error": {"$literal": reason}}, "failed")
 
 
 def give_back(jobs: Collection[Document], job: Mapping[str, Any]) -> bool:
     """Put a job back in the queue where it stands, since its worker stops."""
-    fields = {"status": "queued", "_etag": new_etag(), "_updated": "$$NOW"}
-    return jobs.update_one(held(job), [{"$set": fields}, {"$unset": list(_NO_WORKER)}]).matched_count == 1
+    changes = _changed("queued") | {"since": "$$NOW"}
+    return jobs.update_one(held(job), [{"$set": changes}, {"$unset": list(_HOLD)}]).matched_count == 1
+
+
+def _end(jobs: Collection[Document], job: Mapping[str, Any], changes: Document, event: str) -> bool:
+    update = [{"$set": {"ended": "$$NOW", **changes}}, {"$unset": list(_HOLD)}, noted(event)]
+    return jobs.update_one(held(job), update).matched_count == 1
+
+
+def _changed(status: str) -> dict[str, Any]:
+    """The fields that change with the state: clients see the document as another."""
+    return {"status": status, "_etag": new_etag(), "_updated": "$$NOW"}
+
+
+def _lease(job: Mapping[str, Any]) -> dict[str, Any]:
+    return until(job.get("lease_seconds", LEASE_SECONDS))
+
+
+def _progress(progress: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"progress.{name}": value for name, value in progress.items()}
+
+
+def _literal(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Values that are no expressions, whatever is in them."""
+    return {name: {"$literal": value} for name, value in fields.items()}

@@ -348,7 +348,7 @@ def test_progress_does_not_change_the_entity_tag_and_status_does(
     queued = submit(service)
     running = claim(service)
     assert running["_etag"] != queued["_etag"]
-    assert states.advance(service.db["jobs"], running, None, {"done": 5})
+    assert states.advance(service.db["jobs"], running, {}, {"done": 5})
     assert reload(service, queued)["_etag"] == running["_etag"]
     Scorer(service.db, service.registry, running, threading.Event()).run()
     assert reload(service, queued)["_etag"] != running["_etag"]
