@@ -14,10 +14,15 @@ from ml.database.client import DURABLE, Document
 T = TypeVar("T")
 
 
-def transact(client: MongoClient[Document], work: Callable[[ClientSession], T]) -> T:
+def transact(
+    client: MongoClient[Document], work: Callable[[ClientSession], T], session: ClientSession | None = None
+) -> T:
     """Run `work` in a majority-journaled transaction and give back what it returns.
 
     It is run again after a transient conflict, so it must do nothing but its writes. An exception from it undoes them.
+    Without a `session` it has one of its own.
     """
-    with client.start_session() as session:
-        return session.with_transaction(work, read_concern=ReadConcern("snapshot"), write_concern=DURABLE)
+    if session is None:
+        with client.start_session() as own:
+            return transact(client, work, own)
+    return session.with_transaction(work, read_concern=ReadConcern("snapshot"), write_concern=DURABLE)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -12,46 +13,50 @@ from pymongo.database import Database
 from ml.database.client import Document
 from ml.jobs.requests import rows_filter
 
-#: Rows in one chunk, hence in one transaction, and the bytes after which a chunk is closed early.
-CHUNK_ROWS = 256
+#: Rows in one chunk, hence in one transaction, at most; and the bytes after which a chunk is closed early.
+CHUNK_ROWS = 512
 CHUNK_BYTES = 8 << 20
+#: Ids that the last pass looks at together, and after how many of them it says how far it is.
+SWEEP_IDS = 1000
+SWEEP_MARK = 20_000
+
+#: What is read of an input.
+FIELDS = {"data": True, "owner": True, "meta": True}
+
+#: How many rows the next chunk is to have.
+Size = Callable[[], int]
 
 
-def chunks(db: Database[Document], job: Mapping[str, Any], after: ObjectId | None) -> Iterator[list[Document]]:
-    """The job's inputs in `_id` order, those after `after`, a chunk at a time."""
-    cursor = db["inputs"].find(rows_filter(job), {"data": True, "owner": True, "meta": True})
-    # min() holds for every type of _id, which a filter {"_id": {"$gt": ...}} does not.
-    cursor = cursor.sort("_id", 1).hint("_id_").batch_size(CHUNK_ROWS)
-    if after is not None:
-        cursor = cursor.min([("_id", after)])  # type: ignore[list-item]  # the stubs know only sort orders here
-    chunk: list[Document] = []
-    size = 0
-    with cursor:
-        for document in cursor:
-            if document["_id"] == after:
-                continue
-            chunk.append(document)
-            size += _size(document.get("data"))
-            if len(chunk) >= CHUNK_ROWS or size >= CHUNK_BYTES:
-                yield chunk
-                chunk, size = [], 0
-    if chunk:
-        yield chunk
+@dataclass(slots=True)
+class Chunk:
+    """Rows that are scored and committed together. Without rows it only says how far the job is."""
+
+    rows: list[Document]
+    #: What the job's document says when the chunk is committed.
+    mark: dict[str, Any]
+    #: Those of its inputs that have a failed result, which the new one replaces.
+    failed: Collection[ObjectId] = field(default_factory=frozenset)
 
 
-def missing(db: Database[Document], job: Mapping[str, Any]) -> Iterator[list[Document]]:
-    """Chunks of the job's inputs that have no result at all, wherever they are.
+def walk(db: Database[Document], job: Mapping[str, Any], size: Size) -> Generator[Chunk]:
+    """All that is left of a job: its rows from where it stands, then those that appeared behind it.
 
-    Ids are not in the order of commits, so an input can appear behind a checkpoint that a scan has passed.
+    A retry keeps what succeeded. Ids are not in the order of commits, so an input can appear behind a checkpoint that
+    was passed already: a last pass finds inputs that have no result at all.
     """
-    with db["inputs"].find(rows_filter(job), {"_id": True}).sort("_id", 1).hint("_id_") as cursor:
-        ids = (document["_id"] for document in cursor)
-        while some := list(islice(ids, 1000)):
-            have = statuses(db, job, some)
-            absent = [id_ for id_ in some if id_ not in have]
-            for at in range(0, len(absent), CHUNK_ROWS):
-                wanted = absent[at : at + CHUNK_ROWS]
-                yield list(db["inputs"].find({"_id": {"$in": wanted}}, {"data": True, "owner": True, "meta": True}))
+    phase, checkpoint = job.get("phase", "scan"), job.get("checkpoint")
+    if phase != "sweep":
+        for rows in _read(db, job, checkpoint, size):
+            mark = {"phase": phase, "checkpoint": rows[-1]["_id"]}
+            if phase == "retry":
+                have = statuses(db, job, [row["_id"] for row in rows])
+                wanted = [row for row in rows if have.get(row["_id"]) != "succeeded"]
+                yield Chunk(wanted, mark, {id_ for id_, status in have.items() if status == "failed"})
+            else:
+                yield Chunk(rows, mark)
+        checkpoint = None
+        yield Chunk([], {"phase": "sweep", "checkpoint": None})
+    yield from _sweep(db, job, checkpoint, size)
 
 
 def statuses(db: Database[Document], job: Mapping[str, Any], inputs: list[ObjectId]) -> dict[ObjectId, str]:
@@ -60,9 +65,89 @@ def statuses(db: Database[Document], job: Mapping[str, Any], inputs: list[Object
     return {document["input"]: document["status"] for document in found}
 
 
+def without_result(db: Database[Document], job: Mapping[str, Any], inputs: list[ObjectId]) -> list[ObjectId]:
+    """Those of the inputs that have no result in this job, in the order given. The index alone answers it."""
+    query = {"job": job["_id"], "input": {"$in": inputs}}
+    have = {document["input"] for document in db["results"].find(query, {"_id": False, "input": True})}
+    return [id_ for id_ in inputs if id_ not in have]
+
+
+def some(db: Database[Document], job: Mapping[str, Any], inputs: list[ObjectId]) -> list[Document]:
+    """Those of the inputs that are the job's, in the order of their ids."""
+    query = {"$and": [{"_id": {"$in": inputs}}, rows_filter(job)]}
+    return list(db["inputs"].find(query, FIELDS).sort("_id", 1))
+
+
 def count(db: Database[Document], job: Mapping[str, Any]) -> int:
     """How many rows the job has now."""
     return db["inputs"].count_documents(rows_filter(job))
+
+
+def _read(
+    db: Database[Document], job: Mapping[str, Any], after: ObjectId | None, size: Size
+) -> Iterator[list[Document]]:
+    """The job's inputs in `_id` order, those after `after`, a chunk at a time."""
+    chunk: list[Document] = []
+    room = CHUNK_BYTES
+    most = size()
+    for document in _documents(db, job, after, FIELDS):
+        chunk.append(document)
+        room -= _size(document.get("data"))
+        if len(chunk) >= most or room <= 0:
+            yield chunk
+            chunk, room, most = [], CHUNK_BYTES, size()
+    if chunk:
+        yield chunk
+
+
+def _sweep(db: Database[Document], job: Mapping[str, Any], after: ObjectId | None, size: Size) -> Iterator[Chunk]:
+    ids = (document["_id"] for document in _documents(db, job, after, {"_id": True}))
+    looked = 0
+    while seen := list(islice(ids, SWEEP_IDS)):
+        looked += len(seen)
+        absent = without_result(db, job, seen)
+        while absent:
+            most = size()
+            wanted, absent = absent[:most], absent[most:]
+            for rows in _parts(some(db, job, wanted)):
+                yield Chunk(rows, {"phase": "sweep", "checkpoint": rows[-1]["_id"]})
+        if looked >= SWEEP_MARK:
+            looked = 0
+            yield Chunk([], {"phase": "sweep", "checkpoint": seen[-1]})
+
+
+def _documents(
+    db: Database[Document], job: Mapping[str, Any], after: ObjectId | None, fields: Mapping[str, Any]
+) -> Iterator[Document]:
+    """The job's inputs in `_id` order, those after `after`."""
+    if job.get("inputs") is not None:
+        ids = sorted(id_ for id_ in job["inputs"] if after is None or id_ > after)
+        for at in range(0, len(ids), SWEEP_IDS):
+            query = {"$and": [{"_id": {"$in": ids[at : at + SWEEP_IDS]}}, rows_filter(job)]}
+            yield from db["inputs"].find(query, fields).sort("_id", 1)
+        return
+    cursor = db["inputs"].find(rows_filter(job), fields).sort("_id", 1).hint("_id_").batch_size(CHUNK_ROWS)
+    if after is not None:
+        # min() holds for every type of _id, which a filter {"_id": {"$gt": ...}} does not.
+        cursor = cursor.min([("_id", after)])  # type: ignore[list-item]  # the stubs know only sort orders here
+    with cursor:
+        for document in cursor:
+            if document["_id"] != after:
+                yield document
+
+
+def _parts(rows: list[Document]) -> Iterator[list[Document]]:
+    """Rows in parts of no more bytes than a chunk may have."""
+    part: list[Document] = []
+    room = CHUNK_BYTES
+    for row in rows:
+        part.append(row)
+        room -= _size(row.get("data"))
+        if room <= 0:
+            yield part
+            part, room = [], CHUNK_BYTES
+    if part:
+        yield part
 
 
 def _size(data: Any) -> int:

@@ -1,153 +1,195 @@
-"""Runs one claimed job: reads its rows, scores them, commits a chunk with its progress in one transaction."""
+"""One worker's turn at one job: the next chunk is read and the last one committed while one is scored."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from enum import Enum
 
-from bson import ObjectId
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError
 
 from ml.database.client import Document
-from ml.database.transactions import transact
 from ml.errors import ModelNotAvailable, UnknownModel
-from ml.jobs import rows, states
+from ml.jobs import states
+from ml.jobs.arrivals import now_token
+from ml.jobs.commit import Committer, Lost
+from ml.jobs.heartbeat import Heartbeat
+from ml.jobs.memory import Memory
+from ml.jobs.rows import Chunk, walk
 from ml.jobs.scoring import score
-from ml.metrics import job_rows
 from ml.registry import Registry
 
 log = logging.getLogger(__name__)
 
-DUPLICATE_KEY = 11000
+#: How long a turn lasts where others wait for theirs.
+TURN_SECONDS = 1.0
+#: How often a turn that only waits looks whether others could use the worker, in seconds.
+LOOK_SECONDS = 0.25
+#: After how long a job is looked at again whose model is being built.
+MODEL_SECONDS = 0.5
 
 
 class Stopped(Exception):
     """The worker is to stop; the job goes back to the queue."""
 
 
-class Lost(Exception):
-    """The job is not this claim's any more: paused, canceled or taken over. Nothing was written."""
+class End(Enum):
+    """How a turn ended, where the job is still this claim's or was ended by it."""
+
+    #: Nothing is left to do, and the job has ended.
+    ENDED = "ended"
+    #: Others wait, or the job does: whoever is free takes it up again.
+    LET_GO = "let go"
+    #: It follows what arrives from now on, and is still held.
+    FOLLOWS = "follows"
 
 
 class Scorer:
-    """One claim's run of one job."""
+    """One claim's turn."""
 
-    def __init__(self, db: Database[Document], registry: Registry, job: Document, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        db: Database[Document],
+        registry: Registry,
+        job: Document,
+        stop: threading.Event,
+        memory: Memory | None = None,
+        session: ClientSession | None = None,
+    ) -> None:
         self._db = db
+        self._jobs = db["jobs"]
         self._registry = registry
         self._job = job
         self._stop = stop
-        progress = job.get("progress") or {}
-        self._done: int = progress.get("done") or 0
-        self._failed: int = progress.get("failed") or 0
-        self._total: int | None = None
-        self._began = time.monotonic()
-        self._scored = 0
+        self._memory = memory or Memory()
+        self._memory.heed(job)
+        self._session = session or db.client.start_session()
+        self.heartbeat = Heartbeat(db, job)
+        self.committer = Committer(db, job, self._session, self.heartbeat, self._memory)
 
-    def run(self) -> None:
-        """Score all rows, then end the job. Raises Stopped or Lost, or what the database raises."""
+    def run(self) -> End:
+        """Work on the job until it is done or others wait. Raises Stopped or Lost, or what the database raises."""
         try:
-            self._wait_for_model()
-            self._run()
+            if self._model_is_loading():
+                return self._let_go(MODEL_SECONDS)
+            return self._run()
         except (UnknownModel, ModelNotAvailable) as error:
-            if not states.fail(self._db["jobs"], self._job, str(error)):
+            if not states.fail(self._jobs, self._job, str(error)):
                 raise Lost from None
+            return End.ENDED
 
-    def _run(self) -> None:
-        self._began = time.monotonic()
-        self._total = rows.count(self._db, self._job)
-        phase, checkpoint = self._job.get("phase", "scan"), self._job.get("checkpoint")
-        if phase in ("scan", "retry"):
-            for chunk in rows.chunks(self._db, self._job, checkpoint):
-                self._check()
-                # After a scan, a retry keeps what succeeded; a first scan has nothing yet behind its checkpoint.
-                have = rows.statuses(self._db, self._job, [row["_id"] for row in chunk]) if phase == "retry" else {}
-                wanted = [row for row in chunk if have.get(row["_id"]) != "succeeded"]
-                self._commit(self._score(wanted), have, chunk[-1]["_id"], phase)
-            if not states.advance(self._db["jobs"], self._job, {"phase": "sweep", "checkpoint": None}, {}):
-                raise Lost
-        for chunk in rows.missing(self._db, self._job):
-            self._check()
-            self._commit(self._score(chunk), {}, None, "sweep")
-        self._total = max(self._done, rows.count(self._db, self._job))
-        if not states.succeed(self._db["jobs"], self._job, self._progress(self._done, self._failed, self._scored)):
+    def _run(self) -> End:
+        job = self._job
+        if job.get("follow") and job.get("arrived") is None:
+            # From before the first look at what is there: whatever comes from now on is in one of the two.
+            self._mark({"arrived": now_token(self._db)})
+        if job.get("phase") == "tail":
+            return End.FOLLOWS
+        wait = self._work()
+        if wait is not None:
+            return self._let_go(wait)
+        if job.get("follow"):
+            self._mark({"phase": "tail", "checkpoint": None})
+            job["phase"] = "tail"
+            return End.FOLLOWS
+        if not states.succeed(self._jobs, job, self.committer.ended()):
             raise Lost
+        return End.ENDED
 
-    def _score(self, chunk: Sequence[Document]) -> list[Document]:
-        """The results of a chunk. Between chunks the model may be unloaded, as any that is not needed just then."""
-        model, version = self._job["model"], self._job["version"]
-        with self._registry.hold(model, version) as live:
+    def _work(self) -> float | None:
+        """Score what there is: None when that is all, or the seconds after which to go on, since others wait."""
+        chunks = walk(self._db, self._job, self._memory.size)
+        began = time.monotonic()
+        with ThreadPoolExecutor(1, "job-read") as reader, ThreadPoolExecutor(1, "job-write") as writer:
+            coming = reader.submit(_next, chunks)
+            writing: Future[None] | None = None
             try:
-                return score(live, chunk, self._job)
-            except ModelNotAvailable:
-                self._registry.refresh()
-                self._registry.resolve(model, version)  # retired meanwhile: it says so
-                raise
+                while (chunk := coming.result()) is not None:
+                    self._check()
+                    if chunk.rows and (wait := self._pause()) is not None:
+                        return wait
+                    coming = reader.submit(_next, chunks)
+                    results = self._score(chunk)
+                    if writing is not None:
+                        writing.result()
+                    writing = writer.submit(self.committer.commit, chunk, results)
+                    if time.monotonic() - began >= TURN_SECONDS:
+                        if states.pressing(self._jobs, self._job):
+                            writing.result()
+                            return 0.0
+                        began = time.monotonic()
+                if writing is not None:
+                    writing.result()
+                return None
+            finally:
+                # Nothing of this turn is under way when it has ended, whatever ended it; what was computed is kept.
+                if writing is not None:
+                    writing.exception()
+                coming.cancel()
+                reader.submit(chunks.close)
 
-    def _wait_for_model(self) -> None:
-        """Wait until the version that the job was given for is built and loaded."""
-        self._registry.refresh()
-        while True:
-            self._check()
-            version = self._registry.find(self._job["model"], self._job["version"])
-            if version.state != "loading":
-                self._registry.resolve(self._job["model"], self._job["version"])
-                return
-            self._registry.refresh()
-            self._stop.wait(0.2)
-            if not states.renew(self._db["jobs"], self._job):
+    def _score(self, chunk: Chunk) -> list[Document]:
+        """The results of a chunk. Between chunks the model may be unloaded, as any that is not needed just then."""
+        if not chunk.rows:
+            return []
+        began = time.monotonic()
+        results = scored(self._registry, self._job, chunk.rows)
+        self._memory.took(len(chunk.rows), time.monotonic() - began)
+        self._memory.spend(len(chunk.rows))
+        return results
+
+    def _pause(self) -> float | None:
+        """Wait until the next rows may be scored; the seconds that are left where another job could be worked on."""
+        while wait := self._memory.wait():
+            if self._stop.wait(min(wait, LOOK_SECONDS)):
+                raise Stopped
+            if self.heartbeat.lost:
                 raise Lost
+            if (wait := self._memory.wait()) and states.others(self._jobs):
+                return wait
+        return None
+
+    def _model_is_loading(self) -> bool:
+        """Whether the version that the job was given for is still being built. Raises what it cannot be used for."""
+        model, version = self._job["model"], self._job["version"]
+        self._registry.refresh()
+        if self._registry.find(model, version).state == "loading":
+            return True
+        self._registry.resolve(model, version)
+        return False
+
+    def _let_go(self, seconds: float) -> End:
+        if not states.let_go(self._jobs, self._job, {}, seconds):
+            raise Lost
+        return End.LET_GO
+
+    def _mark(self, fields: Document) -> None:
+        if states.advance(self._jobs, self._job, fields, {}) is None:
+            raise Lost
+        self._job.update(fields)
 
     def _check(self) -> None:
         if self._stop.is_set():
             raise Stopped
+        if self.heartbeat.lost:
+            raise Lost
 
-    def _commit(
-        self, results: list[Document], have: Mapping[ObjectId, str], checkpoint: ObjectId | None, phase: str
-    ) -> None:
-        """Results and progress together, the progress last: under a stale fence nothing of the chunk lands."""
-        replaced = [result["_id"] for result in results if have.get(result["input"]) == "failed"]
-        done = self._done + len(results) - len(replaced)
-        bad = self._failed + sum(result["status"] == "failed" for result in results) - len(replaced)
-        progress = self._progress(done, bad, self._scored + len(results))
 
-        def work(session: ClientSession) -> None:
-            if replaced:
-                self._db["results"].delete_many({"_id": {"$in": replaced}, "status": "failed"}, session=session)
-            if results:
-                self._db["results"].insert_many(results, session=session)
-            if not states.advance(
-                self._db["jobs"], self._job, {"phase": phase, "checkpoint": checkpoint}, progress, session
-            ):
-                raise Lost
-
+def scored(registry: Registry, job: Document, rows: list[Document]) -> list[Document]:
+    """The results of rows of a job. Raises ModelNotAvailable where its version was retired."""
+    model, version = job["model"], job["version"]
+    with registry.hold(model, version) as live:
         try:
-            transact(self._db.client, work)
-        except BulkWriteError as error:
-            if any(issue["code"] != DUPLICATE_KEY for issue in error.details["writeErrors"]):
-                raise
-            # Another worker has these rows: as a rule because the job is its now.
-            if not states.renew(self._db["jobs"], self._job):
-                raise Lost from None
-            there = rows.statuses(self._db, self._job, [result["input"] for result in results])
-            absent = [result for result in results if result["input"] not in there]
-            if len(absent) == len(results):
-                raise
-            self._commit(absent, {}, checkpoint, phase)
-            return
-        failures = sum(result["status"] == "failed" for result in results)
-        labels = (self._job["model"], str(self._job["version"]))
-        job_rows.labels(*labels, "succeeded").inc(len(results) - failures)
-        job_rows.labels(*labels, "failed").inc(failures)
-        self._done, self._failed, self._scored = done, bad, self._scored + len(results)
+            return score(live, rows, job)
+        except ModelNotAvailable:
+            registry.refresh()
+            registry.resolve(model, version)  # retired meanwhile: it says so
+            raise
 
-    def _progress(self, done: int, bad: int, scored: int) -> dict[str, Any]:
-        seconds = time.monotonic() - self._began
-        rate = round(scored / seconds, 1) if scored and seconds > 0 else None
-        total = None if self._total is None else max(self._total, done)
-        return {"total": total, "done": done, "failed": bad, "rows_per_second": rate}
+
+def _next(chunks: Generator[Chunk]) -> Chunk | None:
+    return next(chunks, None)

@@ -6,7 +6,7 @@ turn, and whichever worker is free goes on. `lease` and `worker` are set while o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -33,8 +33,13 @@ BY_CLIENT: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(ENDED, ("queued",)),
 }
 
+#: What a worker heeds of a job while it works on it.
+STEERED = {"priority": True, "max_rows_per_second": True}
+
 #: Fields of a job that only one which is held has.
-_HOLD = ("worker", "lease")
+_HOLD = ("worker", "lease", "sessions", "before")
+
+_NOT_HELD: Document = {"$unset": list(_HOLD)}
 
 #: What a job may be claimed by: it waits, or no worker has it (any more), and its time has come.
 _CLAIMABLE: Document = {
@@ -50,7 +55,11 @@ _URGENCY: Document = {
         {"$add": [1, {"$divide": [{"$subtract": ["$$NOW", {"$ifNull": ["$since", "$_created"]}]}, 1000]}]},
     ]
 }
-_BY_URGENCY = [{"$set": {"urgency": _URGENCY}}, {"$sort": {"urgency": -1, "_created": 1, "_id": 1}}, {"$limit": 1}]
+_BY_URGENCY: list[Document] = [
+    {"$set": {"urgency": _URGENCY}},
+    {"$sort": {"urgency": -1, "_created": 1, "_id": 1}},
+    {"$limit": 1},
+]
 
 
 def check_wish(current: str, wanted: str) -> None:
@@ -68,14 +77,22 @@ def wish_update(current: str, wanted: str) -> list[dict[str, Any]]:
     if wanted == "queued":
         fields["since"] = "$$NOW"
     if current in ENDED:
-        fields.update(phase="retry", checkpoint=None, attempts=0)
+        fields.update({"phase": "retry", "checkpoint": None, "attempts": 0, "arrived": None, "progress.total": None})
     removed = [*_HOLD, "not_before", *(["started", "ended", "error"] if current in ENDED else [])]
-    update: list[dict[str, Any]] = [{"$set": fields}, {"$unset": removed}]
+    update: list[Document] = [{"$set": fields}, {"$unset": removed}]
     return [*update, noted(wanted)] if wanted == "canceled" else update
 
 
-def claim(jobs: Collection[Document], worker: str, lease_seconds: float = LEASE_SECONDS) -> Document | None:
-    """Take the most urgent job that waits or whose worker's lease ran out; None where there is none."""
+def claim(
+    jobs: Collection[Document],
+    worker: str,
+    lease_seconds: float = LEASE_SECONDS,
+    sessions: Sequence[Document] = (),
+) -> Document | None:
+    """Take the most urgent job that waits or whose worker's lease ran out; None where there is none.
+
+    `sessions` are those in which the worker commits. The answer has those of a worker that died as `before`.
+    """
     while True:
         found = next(jobs.aggregate([{"$match": _CLAIMABLE}, *_BY_URGENCY, {"$project": {"fence": 1}}]), None)
         if found is None:
@@ -91,6 +108,7 @@ def claim(jobs: Collection[Document], worker: str, lease_seconds: float = LEASE_
                         "attempts": {"$add": [{"$ifNull": ["$attempts", 0]}, lost]},
                         "_etag": {"$cond": [first, new_etag(), "$_etag"]},
                         "_updated": {"$cond": [first, "$$NOW", "$_updated"]},
+                        "before": {"$cond": [lost, "$sessions", "$$REMOVE"]},
                         "begins": {"$and": [first, {"$eq": [{"$type": "$started"}, "missing"]}]},
                     }
                 },
@@ -100,6 +118,7 @@ def claim(jobs: Collection[Document], worker: str, lease_seconds: float = LEASE_
                         "worker": worker,
                         "lease_seconds": lease_seconds,
                         "lease": until(lease_seconds),
+                        "sessions": {"$literal": list(sessions)},
                         "fence": {"$add": [{"$ifNull": ["$fence", 0]}, 1]},
                         "started": {"$ifNull": ["$started", "$$NOW"]},
                     }
@@ -122,6 +141,11 @@ def pressing(jobs: Collection[Document], job: Mapping[str, Any]) -> bool:
     return found is not None and bool(found["urgency"] > 2 ** job.get("priority", 0))
 
 
+def others(jobs: Collection[Document]) -> bool:
+    """Whether there is a job that can be claimed."""
+    return jobs.find_one(_CLAIMABLE, {"_id": True}) is not None
+
+
 def held(job: Mapping[str, Any]) -> dict[str, Any]:
     """The filter that a job matches while it is this claim's."""
     return {"_id": job["_id"], "fence": job["fence"], "status": "running"}
@@ -140,16 +164,16 @@ def advance(
     session: ClientSession | None = None,
     *,
     tell: bool = False,
-) -> bool:
+) -> Document | None:
     """Write how far a claim has come (`fields`, for example its checkpoint) and renew its lease.
 
-    It is the last write of a chunk's transaction, so that a chunk lands only under a valid fence: False where the job
-    is not this claim's any more. With `tell`, its webhook hears of the progress.
+    It is the last write of a chunk's transaction, so that a chunk lands only under a valid fence. With `tell`, its
+    webhook hears of the progress. What a client may have changed of it meanwhile is answered; None where the job is
+    not this claim's any more.
     """
     changes = {"attempts": 0, "lease": _lease(job), **_literal(fields), **_progress(progress)}
     update = [{"$set": changes}, *([noted("progress")] if tell else [])]
-    found = jobs.find_one_and_update(held(job), update, {"_id": True}, session=session)
-    return found is not None
+    return jobs.find_one_and_update(held(job), update, STEERED, session=session)
 
 
 def let_go(jobs: Collection[Document], job: Mapping[str, Any], fields: Mapping[str, Any], seconds: float = 0.0) -> bool:
@@ -158,7 +182,16 @@ def let_go(jobs: Collection[Document], job: Mapping[str, Any], fields: Mapping[s
     `fields` is how far it has come. False where the job is not this claim's any more.
     """
     changes = {"since": "$$NOW", "not_before": until(seconds), **_literal(fields)}
-    return jobs.update_one(held(job), [{"$set": changes}, {"$unset": list(_HOLD)}]).matched_count == 1
+    return jobs.update_one(held(job), [{"$set": changes}, _NOT_HELD]).matched_count == 1
+
+
+def counted(jobs: Collection[Document], job: Mapping[str, Any], total: int) -> None:
+    """Write how many rows a job has, where that is not known yet; whoever holds it."""
+    total_or_done = {"$max": [total, "$progress.done"]}
+    jobs.update_one(
+        {"_id": job["_id"], "status": {"$nin": list(ENDED)}, "progress.total": None},
+        [{"$set": {"progress.total": total_or_done}}],
+    )
 
 
 def succeed(jobs: Collection[Document], job: Mapping[str, Any], progress: Mapping[str, Any]) -> bool:
@@ -174,11 +207,11 @@ def fail(jobs: Collection[Document], job: Mapping[str, Any], reason: str) -> boo
 def give_back(jobs: Collection[Document], job: Mapping[str, Any]) -> bool:
     """Put a job back in the queue where it stands, since its worker stops."""
     changes = _changed("queued") | {"since": "$$NOW"}
-    return jobs.update_one(held(job), [{"$set": changes}, {"$unset": list(_HOLD)}]).matched_count == 1
+    return jobs.update_one(held(job), [{"$set": changes}, _NOT_HELD]).matched_count == 1
 
 
 def _end(jobs: Collection[Document], job: Mapping[str, Any], changes: Document, event: str) -> bool:
-    update = [{"$set": {"ended": "$$NOW", **changes}}, {"$unset": list(_HOLD)}, noted(event)]
+    update: list[Document] = [{"$set": {"ended": "$$NOW", **changes}}, _NOT_HELD, noted(event)]
     return jobs.update_one(held(job), update).matched_count == 1
 
 

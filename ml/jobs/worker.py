@@ -1,4 +1,4 @@
-"""Claims jobs and runs them, one at a time, keeping the lease while it does."""
+"""Claims jobs and works on them in turns, keeping the lease of each while it does."""
 
 from __future__ import annotations
 
@@ -12,91 +12,132 @@ from pymongo.errors import AutoReconnect, ExecutionTimeout, PyMongoError
 
 from ml.database.client import Document
 from ml.errors import StorageUnavailable
-from ml.jobs import states
-from ml.jobs.scorer import Lost, Scorer, Stopped
+from ml.jobs import rows, states
+from ml.jobs.commit import Lost
+from ml.jobs.followers import Followers
+from ml.jobs.memory import Memory
+from ml.jobs.scorer import End, Scorer, Stopped
 from ml.registry import Registry
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
+#: Jobs of which a worker remembers something.
+MOST_REMEMBERED = 1000
 
 
 class Worker:
-    """Runs jobs in the thread that calls `run`, until `stop` is set."""
+    """Works on jobs in the thread that calls `run`, until `stop` is set."""
 
-    def __init__(self, db: Database[Document], registry: Registry, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        db: Database[Document],
+        registry: Registry,
+        stop: threading.Event,
+        lease_seconds: float = states.LEASE_SECONDS,
+    ) -> None:
         self._db = db
+        self._jobs = db["jobs"]
         self._registry = registry
         self._stop = stop
+        self._lease_seconds = lease_seconds
         self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._followers = Followers(db, registry)
+        self._session = db.client.start_session()
+        self._memories: dict[object, Memory] = {}
+        #: Jobs that are held no more, which the database could not be told yet.
+        self._left: list[Document] = []
 
     def run(self) -> None:
-        """Claim and run until stopped. What the database refuses for a moment is tried again."""
-        while not self._stop.is_set():
-            try:
-                job = states.claim(self._db["jobs"], self._name)
-            except PyMongoError as error:
-                log.warning("no job can be claimed: %s", error)
-                job = None
-            if job is None:
-                self._stop.wait(POLL_SECONDS)
-            else:
-                self._run(job)
+        """Claim and work until stopped. What the database refuses for a moment is tried again."""
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._leave()
+                    job = self._claim()
+                except PyMongoError as error:
+                    log.warning("no job can be claimed: %s", error)
+                    job = None
+                if job is None:
+                    self._stop.wait(POLL_SECONDS)
+                else:
+                    self._work(job)
+        finally:
+            self._followers.close()
 
     def run_pending(self) -> int:
-        """Run what can be claimed now, then return: how many jobs."""
+        """Work on what can be claimed now, then return: how many turns it took."""
         count = 0
-        while not self._stop.is_set() and (job := states.claim(self._db["jobs"], self._name)) is not None:
-            self._run(job)
+        while not self._stop.is_set() and (job := self._claim()) is not None:
+            self._work(job)
             count += 1
         return count
 
-    def _run(self, job: Document) -> None:
-        log.info("job %s: claimed, fence %d", job["_id"], job["fence"])
-        jobs = self._db["jobs"]
-        with _Heartbeat(self._db, job):
+    def _claim(self) -> Document | None:
+        sessions = [self._session.session_id, self._followers.session.session_id]
+        job = states.claim(self._jobs, self._name, self._lease_seconds, sessions)
+        if job is not None:
+            self._end_transactions(job)
+        return job
+
+    def _end_transactions(self, job: Document) -> None:
+        """End what a worker that died left open: rows that it wrote and never committed would hold ours up."""
+        before = job.pop("before", None)
+        if before:
             try:
-                Scorer(self._db, self._registry, job, self._stop).run()
-                log.info("job %s: ended", job["_id"])
-            except Lost:
-                log.info("job %s: paused, canceled or taken over", job["_id"])
-            except Stopped:
-                states.give_back(jobs, job)
-                log.info("job %s: back in the queue", job["_id"])
-            except (AutoReconnect, ExecutionTimeout, StorageUnavailable) as error:
-                # Its lease runs out, and it is claimed again, here or elsewhere.
-                log.warning("job %s: the database went away: %s", job["_id"], error)
-            except Exception as error:
-                log.exception("job %s: failed", job["_id"])
-                self._fail(job, error)
-
-    def _fail(self, job: Document, error: Exception) -> None:
-        try:
-            states.fail(self._db["jobs"], job, f"{type(error).__name__}: {error}"[:2000])
-        except PyMongoError as second:
-            log.warning("job %s: its failure could not be written: %s", job["_id"], second)
-
-
-class _Heartbeat:
-    """Renews a lease every third of it. A worker that slept for longer finds its fence stale at its next write."""
-
-    def __init__(self, db: Database[Document], job: Document) -> None:
-        self._db = db
-        self._job = job
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *exc: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _loop(self) -> None:
-        while not self._done.wait(states.LEASE_SECONDS / 3):
-            try:
-                if not states.renew(self._db["jobs"], self._job):
-                    return
+                self._db.client.admin.command("killSessions", before)
             except PyMongoError as error:
-                log.warning("job %s: its lease could not be renewed: %s", self._job["_id"], error)
+                log.warning("job %s: its last worker's transaction must run out: %s", job["_id"], error)
+
+    def _work(self, job: Document) -> None:
+        log.debug("job %s: claimed, fence %d", job["_id"], job["fence"])
+        scorer = Scorer(self._db, self._registry, job, self._stop, self._memory(job), self._session)
+        try:
+            with scorer.heartbeat:
+                if job.get("progress", {}).get("total") is None:
+                    self._count(job)
+                end = scorer.run()
+            if end is End.FOLLOWS:
+                self._followers.add(job, self._memory(job))
+            if end is not End.LET_GO:
+                log.info("job %s: %s", job["_id"], end.value)
+        except Lost:
+            log.info("job %s: paused, canceled or taken over", job["_id"])
+        except Stopped:
+            self._tell(job, states.give_back)
+            log.info("job %s: back in the queue", job["_id"])
+        except (AutoReconnect, ExecutionTimeout, StorageUnavailable) as error:
+            log.warning("job %s: the database went away: %s", job["_id"], error)
+            self._left.append(job)
+        except Exception as error:
+            log.exception("job %s: failed", job["_id"])
+            reason = f"{type(error).__name__}: {error}"[:2000]
+            self._tell(job, lambda jobs, job: states.fail(jobs, job, reason))
+
+    def _memory(self, job: Document) -> Memory:
+        if len(self._memories) > MOST_REMEMBERED:
+            self._memories.clear()
+        return self._memories.setdefault(job["_id"], Memory())
+
+    def _leave(self) -> None:
+        """Let go of what was held when the database went away, so that nobody waits for the lease."""
+        while self._left:
+            states.let_go(self._jobs, self._left[-1], {})
+            self._left.pop()
+
+    def _count(self, job: Document) -> None:
+        """Find out how many rows the job has, beside it: that reads the whole collection."""
+        threading.Thread(target=self._write_count, args=(job,), name="count", daemon=True).start()
+
+    def _write_count(self, job: Document) -> None:
+        try:
+            states.counted(self._jobs, job, rows.count(self._db, job))
+        except PyMongoError as error:
+            log.warning("job %s: its rows cannot be counted: %s", job["_id"], error)
+
+    def _tell(self, job: Document, change: object) -> None:
+        assert callable(change)
+        try:
+            change(self._jobs, job)
+        except PyMongoError as error:
+            log.warning("job %s: its state could not be written, its lease runs out: %s", job["_id"], error)

@@ -6,11 +6,12 @@ from ml.tensors.json_fast import read_body
 from ml.tensors.json_rows import infer_json, parse_instances
 from ml.tensors.npy import NPY_MAGIC, batch_from_npy, from_npy, to_npy
 from ml.tensors.stored import from_stored, is_packed, outline, to_stored
-from ml.tensors.stored_rows import row_of, stack_stored
+from ml.tensors.stored_rows import alike, row_of, stack_stored
 
 __all__ = [
     "NPY_MAGIC",
     "TensorIssues",
+    "alike",
     "batch_from_npy",
     "from_npy",
     "from_stored",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.signature import Signature
+from ml.signature import Signature, TensorSpec, kserve_dtype, numpy_dtype
 from ml.tensors.issues import TensorIssues
-from ml.tensors.stored import from_stored
+from ml.tensors.nesting import Ragged, flatten
+from ml.tensors.stored import PACKED, from_stored
+from ml.tensors.values import Array, ValueIssue, array_from_values, cast_array
 
 
 def stack_stored(
@@ -35,3 +38,71 @@ def row_of(data: Any, signature: Signature, place: str) -> dict[str, NDArray[Any
         came = ", ".join(sorted(data)) if isinstance(data, Mapping) else "one tensor"
         raise TensorIssues({place: f"expected {', '.join(spec.name for spec in specs)}, got {came}"})
     return {spec.name: from_stored(data[spec.name], spec, f"{place}.{spec.name}") for spec in specs}
+
+
+def alike(rows: Sequence[Any], signature: Signature) -> dict[str, NDArray[Any]] | None:
+    """The batch that many rows of one form make, all at once; None where they are not plainly such, or do not fit.
+
+    Then `row_of` tells row by row, and says what is wrong. It never decides otherwise than `row_of`.
+    """
+    specs = signature.inputs
+    try:
+        if len(specs) > 1:
+            names = {spec.name for spec in specs}
+            if not all(isinstance(row, dict) and row.keys() == names for row in rows):
+                return None
+            return {spec.name: _together([row[spec.name] for row in rows], spec) for spec in specs}
+        (spec,) = specs
+        return {spec.name: _together(rows, spec)}
+    except (Ragged, ValueIssue, _Unlike):
+        return None
+
+
+_INT = frozenset({int})
+
+
+class _Unlike(Exception):
+    """The rows are not of one form."""
+
+
+def _together(values: Sequence[Any], spec: TensorSpec) -> Array:
+    first = values[0]
+    if isinstance(first, list):
+        if not all(isinstance(value, list) for value in values):
+            raise _Unlike
+        flat, shape = flatten(list(values), (len(values), *spec.shape))
+        return array_from_values(flat, spec.dtype, integral_floats=False).reshape(shape)
+    if not isinstance(first, dict) or first.keys() != PACKED:
+        raise _Unlike
+    dtype, shape, data = first["dtype"], first["shape"], first["data"]
+    # Bytes as they are: the driver gives subtype 0 as plain bytes, every other as a Binary.
+    if type(data) is not bytes or not isinstance(shape, list):
+        raise _Unlike
+    length = len(data)
+    for value in values:
+        if (
+            not isinstance(value, dict)
+            or value.keys() != PACKED
+            or value["dtype"] != dtype
+            or value["shape"] != shape
+            or not _INT.issuperset(map(type, value["shape"]))
+            or type(value["data"]) is not bytes
+            or len(value["data"]) != length
+        ):
+            raise _Unlike
+    array = np.frombuffer(b"".join([value["data"] for value in values]), _number(dtype))
+    rows = len(values)
+    if array.size != rows * math.prod(shape) or not spec.fits(shape):
+        raise _Unlike
+    return cast_array(array.reshape(rows, *shape), spec.dtype)
+
+
+def _number(name: Any) -> np.dtype[Any]:
+    """The dtype that a name means, of numbers, which are read as they lie there."""
+    try:
+        found = numpy_dtype(kserve_dtype(name))
+    except (TypeError, ValueError):
+        raise _Unlike from None
+    if found.kind not in "iuf":
+        raise _Unlike
+    return found

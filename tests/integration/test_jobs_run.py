@@ -16,10 +16,16 @@ from pymongo.errors import AutoReconnect
 from ml.database.blobs import Blobs
 from ml.database.client import database_of
 from ml.database.documents import identity
-from ml.jobs import rows, scorer, states
+from ml.jobs import memory, rows, scorer, states
 from ml.jobs.scorer import Lost, Scorer
 from ml.jobs.worker import Worker
 from ml.service import Service
+
+
+@pytest.fixture(autouse=True)
+def _chunks_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "FIRST_ROWS", 256)
+    monkeypatch.setattr(rows, "CHUNK_ROWS", 256)
 
 
 @pytest.fixture
@@ -224,18 +230,20 @@ def test_after_a_pause_or_cancel_no_row_appears(
         seen.append(len(chunk))
         if len(seen) == 2:
             service.jobs.update(reload(service, job), {"status": wish})
+            there.append(len(results(service, job)))
         return real(live, chunk, of)
 
+    there: list[int] = []
     monkeypatch.setattr(scorer, "score", wish_at_the_second)
     work(service)
     assert reload(service, job)["status"] == wish
-    assert len(results(service, job)) == 256
+    assert len(results(service, job)) == there[0] == reload(service, job)["progress"]["done"]
     service.jobs.update(reload(service, job), {"status": "queued"})
     work(service)
     ended = reload(service, job)
     assert (ended["status"], ended["progress"]["done"]) == ("succeeded", 600)
     assert len(results(service, job)) == 600
-    assert sum(seen) <= 600 + 2 * 256
+    assert sum(seen) <= 600 + 3 * 256
 
 
 def test_an_ended_job_queued_again_runs_the_missing_and_the_failed_rows_only(

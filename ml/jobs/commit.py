@@ -1,0 +1,106 @@
+"""Commits what was scored: a chunk's results and the job's progress in one transaction, under the claim's fence."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError
+
+from ml.database.client import Document
+from ml.database.transactions import transact
+from ml.jobs import rows, states
+from ml.jobs.heartbeat import Heartbeat
+from ml.jobs.memory import Memory
+from ml.jobs.rows import Chunk
+from ml.metrics import job_rows
+
+DUPLICATE_KEY = 11000
+
+
+class Lost(Exception):
+    """The job is not this claim's any more: paused, canceled or taken over. Nothing was written."""
+
+
+class Committer:
+    """Writes the chunks of one claim, in order, one at a time."""
+
+    def __init__(
+        self,
+        db: Database[Document],
+        job: Document,
+        session: ClientSession,
+        heartbeat: Heartbeat,
+        memory: Memory,
+    ) -> None:
+        self._db = db
+        self._job = job
+        self._session = session
+        self._heartbeat = heartbeat
+        self._memory = memory
+        progress = job.get("progress") or {}
+        self.done: int = progress.get("done") or 0
+        self.failed: int = progress.get("failed") or 0
+        self._began = time.monotonic()
+        self._scored = 0
+
+    def commit(self, chunk: Chunk, results: list[Document]) -> None:
+        """Make a chunk's results and mark durable. Raises Lost where the claim does not hold."""
+        if not results:
+            self._check(states.advance(self._db["jobs"], self._job, chunk.mark, {}))
+            return
+        replaced = [result["_id"] for result in results if result["input"] in chunk.failed]
+        bad = sum(result["status"] == "failed" for result in results)
+        done = self.done + len(results) - len(replaced)
+        failures = self.failed + bad - len(replaced)
+        progress = self._progress(done, failures, len(results))
+        tell = self._memory.tells()
+
+        def work(session: ClientSession) -> Document | None:
+            if replaced:
+                self._db["results"].delete_many({"_id": {"$in": replaced}, "status": "failed"}, session=session)
+            self._db["results"].insert_many(results, session=session)
+            after = states.advance(self._db["jobs"], self._job, chunk.mark, progress, session, tell=tell)
+            if after is None:
+                raise Lost
+            return after
+
+        try:
+            after = transact(self._db.client, work, self._session)
+        except BulkWriteError as error:
+            if any(issue["code"] != DUPLICATE_KEY for issue in error.details["writeErrors"]):
+                raise
+            self._commit_absent(chunk, results)
+            return
+        self._check(after)
+        labels = (self._job["model"], str(self._job["version"]))
+        job_rows.labels(*labels, "succeeded").inc(len(results) - bad)
+        job_rows.labels(*labels, "failed").inc(bad)
+        self.done, self.failed, self._scored = done, failures, self._scored + len(results)
+
+    def ended(self) -> dict[str, Any]:
+        """The progress of a job of which nothing is left to do."""
+        return {**self._progress(self.done, self.failed, 0), "total": self.done}
+
+    def _commit_absent(self, chunk: Chunk, results: list[Document]) -> None:
+        """Some of the rows have results: as a rule another worker's, because the job is its now."""
+        self._check(states.advance(self._db["jobs"], self._job, {}, {}))
+        absent = set(rows.without_result(self._db, self._job, [result["input"] for result in results]))
+        if len(absent) == len(results):
+            raise RuntimeError("results with the ids of this chunk's are another job's")
+        self.commit(chunk, [result for result in results if result["input"] in absent])
+
+    def _check(self, after: Document | None) -> None:
+        if after is None:
+            raise Lost
+        self._heartbeat.touch()
+        self._memory.heed(after)
+
+    def _progress(self, done: int, failures: int, more: int) -> dict[str, Any]:
+        seconds = time.monotonic() - self._began
+        scored = self._scored + more
+        rate = round(scored / seconds, 1) if scored and seconds > 0 else None
+        progress: dict[str, Any] = {"done": done, "failed": failures}
+        return progress if rate is None else {**progress, "rows_per_second": rate}
