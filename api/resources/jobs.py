@@ -14,6 +14,8 @@ from ml.errors import WrongState
 from ml.service import JOB_ENDED, JOB_STATES, JOB_WISHES, Service
 
 _READONLY = {"readonly": True}
+#: Rows a second that a job may be held to: one a day, and more than any model gives.
+MIN_RATE, MAX_RATE = 1e-5, 1e9
 
 
 class Jobs(Resource):
@@ -31,6 +33,8 @@ class Jobs(Resource):
             "immutable": True,
         },
         "priority": {"type": "integer", "min": 0, "max": 9},
+        "follow": {"type": "boolean", "immutable": True},
+        "max_rows_per_second": {"type": "number", "min": MIN_RATE, "max": MAX_RATE, "nullable": True},
         "max_attempts": {"type": "integer", "min": 1, "max": 100, "immutable": True},
         "status": {"type": "string", "allowed": list(JOB_WISHES), "on_update_only": True},
         "progress": {

@@ -19,7 +19,9 @@ def examine(db: Database[Document]) -> Iterator[Finding]:
     """Workers show themselves by the leases that they hold, by the database's clock, and by nothing else."""
     jobs = db["jobs"]
     past = {"$subtract": ["$$NOW", int(LATE_SECONDS * 1000)]}
-    lease, created = {"$ifNull": ["$lease", 0]}, {"$ifNull": ["$_created", 0]}
+    # One that no worker holds for a moment waits since then.
+    lease = {"$ifNull": ["$lease", {"$max": ["$since", "$not_before"]}, 0]}
+    waits = {"$ifNull": [{"$max": ["$since", "$not_before"]}, "$_created", 0]}
     running = jobs.count_documents({"status": "running"})
     queued = jobs.count_documents({"status": "queued"})
     held = jobs.count_documents({"status": "running", "$expr": {"$gt": [lease, "$$NOW"]}})
@@ -30,7 +32,7 @@ def examine(db: Database[Document]) -> Iterator[Finding]:
             "jobs", f"{len(lost)} running ones lost their worker and nobody took them over: {named(lost)}", _START
         )
     # A worker does one at a time, so that others wait is no sign of anything while one is held.
-    late = jobs.count_documents({"status": "queued", "$expr": {"$lt": [created, past]}})
+    late = jobs.count_documents({"status": "queued", "$expr": {"$lt": [waits, past]}})
     if late and not held:
         yield warning("jobs", f"{late} wait for more than {LATE_SECONDS:.0f} s and no worker runs any", _START)
     mangled = [job["_id"] for job in jobs.find({"status": {"$nin": list(BY_CLIENT)}}, {"_id": 1})]

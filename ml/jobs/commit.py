@@ -40,9 +40,6 @@ class Committer:
         self._session = session
         self._heartbeat = heartbeat
         self._memory = memory
-        progress = job.get("progress") or {}
-        self.done: int = progress.get("done") or 0
-        self.failed: int = progress.get("failed") or 0
         self._began = time.monotonic()
         self._scored = 0
 
@@ -53,8 +50,8 @@ class Committer:
             return
         replaced = [result["_id"] for result in results if result["input"] in chunk.failed]
         bad = sum(result["status"] == "failed" for result in results)
-        done = self.done + len(results) - len(replaced)
-        failures = self.failed + bad - len(replaced)
+        done = self._so_far("done") + len(results) - len(replaced)
+        failures = self._so_far("failed") + bad - len(replaced)
         progress = self._progress(done, failures, len(results))
         tell = self._memory.tells()
 
@@ -78,11 +75,16 @@ class Committer:
         labels = (self._job["model"], str(self._job["version"]))
         job_rows.labels(*labels, "succeeded").inc(len(results) - bad)
         job_rows.labels(*labels, "failed").inc(bad)
-        self.done, self.failed, self._scored = done, failures, self._scored + len(results)
+        self._job["progress"] = {**self._job["progress"], **progress}
+        self._scored += len(results)
 
     def ended(self) -> dict[str, Any]:
         """The progress of a job of which nothing is left to do."""
-        return {**self._progress(self.done, self.failed, 0), "total": self.done}
+        done = self._so_far("done")
+        return {**self._progress(done, self._so_far("failed"), 0), "total": done}
+
+    def _so_far(self, name: str) -> int:
+        return self._job["progress"][name] or 0
 
     def _commit_absent(self, chunk: Chunk, results: list[Document]) -> None:
         """Some of the rows have results: as a rule another worker's, because the job is its now."""

@@ -11,7 +11,7 @@ from pymongo.database import Database
 from ml.database.client import Document
 from ml.database.documents import etag_filter, new_etag, stamp_new
 from ml.database.filters import names_field
-from ml.errors import Changed, ModelNotAvailable, UnknownDocuments
+from ml.errors import Changed, Invalid, ModelNotAvailable, UnknownDocuments
 from ml.jobs import states
 from ml.registry import Registry
 
@@ -34,6 +34,8 @@ class Jobs:
         version = self._registry.find(job["model"], job.get("version"), job.get("alias"))
         if version.state in ("failed", "retired"):
             raise ModelNotAvailable(f"{version.name}:{version.number} is {version.state}")
+        if job.get("follow") and "inputs" in job:
+            raise Invalid("the job does not fit", {"follow": "expected false, since inputs are a list of ids, got true"})
         if "inputs" in job:
             self._check_visible(job["inputs"], scope)
         job.setdefault("priority", PRIORITY)
@@ -57,8 +59,9 @@ class Jobs:
         Progress does not change the entity tag, a change of status does. Raises WrongState or Changed.
         """
         pipeline: list[dict[str, Any]] = []
-        if "priority" in changes:
-            pipeline.append({"$set": {"priority": changes["priority"], "_etag": new_etag(), "_updated": "$$NOW"}})
+        steered = {name: changes[name] for name in states.STEERED if name in changes}
+        if steered:
+            pipeline.append({"$set": {**steered, "_etag": new_etag(), "_updated": "$$NOW"}})
         wanted = changes.get("status")
         if wanted is not None:
             states.check_wish(before["status"], wanted)

@@ -83,3 +83,11 @@ def replica(client: Client, tmp_path: Path, gate: Gate) -> Iterator[Callable[...
     gate.open()
     for service in made:
         service.close()
+
+
+@pytest.fixture
+def service(client: Any, tmp_path: Path) -> Iterator[Service]:
+    """A service that is not started: it follows nothing and builds nothing."""
+    made = Service(database_of(client), tmp_path / "cache")
+    yield made
+    made.close()

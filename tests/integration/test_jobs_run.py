@@ -20,55 +20,13 @@ from ml.jobs import memory, rows, scorer, states
 from ml.jobs.scorer import Lost, Scorer
 from ml.jobs.worker import Worker
 from ml.service import Service
+from tests.integration.jobs import claim, expire_lease, insert_rows, reload, results, submit, work
 
 
 @pytest.fixture(autouse=True)
 def _chunks_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "FIRST_ROWS", 256)
     monkeypatch.setattr(rows, "CHUNK_ROWS", 256)
-
-
-@pytest.fixture
-def service(client: Any, tmp_path: Path) -> Iterator[Service]:
-    made = Service(database_of(client), tmp_path / "cache")
-    yield made
-    made.close()
-
-
-def insert_rows(service: Service, count: int, **fields: Any) -> list[ObjectId]:
-    documents = [{"_id": ObjectId(), "data": [1.0, 2.0, float(i)], **fields} for i in range(count)]
-    service.db["inputs"].insert_many(documents)
-    return [document["_id"] for document in documents]
-
-
-def submit(service: Service, **job: Any) -> dict[str, Any]:
-    document = service.jobs.prepare({"_id": ObjectId(), "model": "sums", **job}, "admin", {})
-    service.db["jobs"].insert_one(document)
-    return document
-
-
-def reload(service: Service, job: dict[str, Any]) -> dict[str, Any]:
-    found = service.db["jobs"].find_one({"_id": job["_id"]})
-    assert found is not None
-    return found
-
-
-def results(service: Service, job: dict[str, Any]) -> list[dict[str, Any]]:
-    return list(service.db["results"].find({"job": job["_id"]}))
-
-
-def work(service: Service) -> int:
-    return Worker(service.db, service.registry, threading.Event()).run_pending()
-
-
-def claim(service: Service, name: str = "w") -> dict[str, Any]:
-    found = states.claim(service.db["jobs"], name)
-    assert found is not None
-    return found
-
-
-def expire_lease(service: Service, job: dict[str, Any]) -> None:
-    service.db["jobs"].update_one({"_id": job["_id"]}, [{"$set": {"lease": {"$subtract": ["$$NOW", 1]}}}])
 
 
 def test_every_row_gets_one_result_with_its_own_values(service: Service, client: Any, stub: Callable[..., Any]) -> None:
