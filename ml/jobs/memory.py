@@ -26,7 +26,7 @@ class Memory:
     #: Rows a second at most; None: no limit.
     limit: float | None = None
     _rows: float = field(default_factory=lambda: float(FIRST_ROWS))
-    _due: float = 0.0
+    _due: float = field(default_factory=time.monotonic)
     _told: float = field(default_factory=time.monotonic)
 
     def heed(self, job: Mapping[str, Any]) -> None:

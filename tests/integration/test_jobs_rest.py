@@ -159,7 +159,13 @@ def test_a_model_in_another_state(api: Api, client: Client, stub: Callable[..., 
         ({"progress": {"done": 5}}, {"progress": "is set by the server"}),
         ({"owner": "eve"}, {"owner": "is set by the server"}),
         ({"fence": 5, "scope": {}, "lease": 1}, {"fence": "no such field", "scope": "no such field"}),
-        ({"follow": True}, {"follow": "no such field"}),
+        ({"follow": "yes"}, {"follow": "expected true or false, got the string 'yes'"}),
+        (
+            {"follow": True, "inputs": [str(ObjectId())]},
+            {"follow": "expected false where inputs are a list of ids, got true"},
+        ),
+        ({"max_rows_per_second": 0}, {"max_rows_per_second": "expected at least 1e-05, got the number 0"}),
+        ({"max_rows_per_second": "fast"}, {"max_rows_per_second": "expected a number, got the string 'fast'"}),
     ],
 )
 def test_what_does_not_fit_is_a_422_that_names_the_field(
@@ -310,3 +316,16 @@ def test_jobs_are_found_by_their_fields(api: Api, client: Client) -> None:
     assert found({"status": {"$in": ["queued", "running"]}}) == [first["_id"]]
     assert found({"progress.done": 0}, "-priority") == [second["_id"], first["_id"]]
     assert found({"ended": {"$exists": True}}) == [second["_id"]]
+
+
+def test_a_limit_is_changed_and_taken_away_and_following_is_not(api: Api) -> None:
+    job = submit(api, max_rows_per_second=2.5, follow=True)
+    assert (job["max_rows_per_second"], job["follow"]) == (2.5, True)
+    path, always = f"jobs/{job['_id']}", {"If-Match": "*"}
+    changed = api.patch(path, json={"max_rows_per_second": 100}, headers=always)
+    assert (changed.status_code, changed.json["max_rows_per_second"]) == (200, 100)
+    assert changed.json["_etag"] != job["_etag"]
+    gone = api.patch(path, json={"max_rows_per_second": None}, headers=always)
+    assert (gone.status_code, gone.json["max_rows_per_second"]) == (200, None)
+    refused = api.patch(path, json={"follow": False}, headers=always)
+    assert (refused.status_code, refused.json["_issues"]) == (422, {"follow": "cannot be changed"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from bson.binary import BinaryVectorDtype
 from pymongo.errors import AutoReconnect
 
 from ml.database.blobs import Blobs
-from ml.database.client import database_of
 from ml.database.documents import identity
 from ml.jobs import memory, rows, scorer, states
 from ml.jobs.scorer import Lost, Scorer
