@@ -21,6 +21,18 @@ def perceptron(keras: Any) -> Any:
     )
 
 
+def small(keras: Any) -> Any:
+    """8-16-2."""
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((8,), name="x"),
+            layers.Dense(16, activation="relu"),
+            layers.Dense(2, activation="softmax", name="y"),
+        ]
+    )
+
+
 def convolutional(keras: Any) -> Any:
     """Two convolutions over 32 x 32 x 3, and two dense layers."""
     layers = keras.layers
@@ -60,7 +72,7 @@ def save(target: Path, kind: str) -> None:
     import keras
 
     keras.utils.set_random_seed(1)
-    KINDS[kind](keras).save(target)
+    (small if kind == "small" else KINDS[kind])(keras).save(target)
 
 
 if __name__ == "__main__":

@@ -38,13 +38,14 @@ def measure(server: Server, data: Path, options: Options) -> list[dict[str, Any]
         figures = asked.load(1, options.seconds)
         found.append({"run": number, "name": SERVED, "rows": figures.rate * ROWS, **asdict(figures)})
         for batch, name in ALONE.items():
-            found.append({"run": number, "name": name, "rows": _alone(data, options.seconds, batch)})
+            found.append({"run": number, "name": name, "rows": executor_alone(data, options.seconds, batch)})
         for one in found[-1 - len(ALONE) :]:
             progress(f"run {number + 1}: {one['name']}: {one['rows']:.0f} rows/s")
     return found
 
 
-def _alone(data: Path, seconds: float, batch: int) -> float:
+def executor_alone(data: Path, seconds: float, batch: int) -> float:
+    """Rows a second of the model that the data directory's server runs, called in a loop by a process of its own."""
     command = [sys.executable, "-m", "benchmarks.executor", str(data), str(seconds), str(batch)]
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
