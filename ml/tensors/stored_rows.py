@@ -67,12 +67,10 @@ class _Unlike(Exception):
 
 def _together(values: Sequence[Any], spec: TensorSpec) -> Array:
     first = values[0]
-    if isinstance(first, list):
-        if not all(isinstance(value, list) for value in values):
-            raise _Unlike
+    if not isinstance(first, dict):
         flat, shape = flatten(list(values), (len(values), *spec.shape))
         return array_from_values(flat, spec.dtype, integral_floats=False).reshape(shape)
-    if not isinstance(first, dict) or first.keys() != PACKED:
+    if first.keys() != PACKED:
         raise _Unlike
     dtype, shape, data = first["dtype"], first["shape"], first["data"]
     # Bytes as they are: the driver gives subtype 0 as plain bytes, every other as a Binary.
