@@ -18,7 +18,7 @@ SECRETS_DIR = Path("/run/secrets")
 
 #: Settings that the documentation names and this version does not have: to set one is an error, not a silent nothing.
 PLANNED = frozenset(
-    """LEASE_SECONDS WEBHOOK_PRIVATE_TARGETS AUTH
+    """LEASE_SECONDS AUTH
     SECRET_KEY RATE_LIMIT RATE_LIMIT_STORAGE TRUSTED_HOSTS CORS_ORIGINS TLS_CERT TLS_KEY RETENTION_DAYS""".split()
 )
 
@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     deadline_ms: Annotated[int, Field(ge=1, le=600_000)] = 30_000
     #: Whether /metrics answers without a key.
     metrics_public: bool = False
+    #: Whether the webhooks of jobs may lead to private, loopback and link-local addresses.
+    webhook_private_targets: bool = False
     max_body_mb: Annotated[int, Field(ge=1, le=2048)] = 64
     max_model_mb: Annotated[int, Field(ge=1, le=1_000_000)] = 2048
     build_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300

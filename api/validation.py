@@ -126,6 +126,19 @@ class AlmanacValidator(Validator):  # type: ignore[misc]  # Eve is not typed
         if free and problem:
             self._error(field, problem)
 
+    def _validate_distinct(self, distinct: bool, field: str, value: Any) -> None:
+        """{'type': 'boolean'}"""
+        twice = next((item for at, item in enumerate(value) if item in value[:at]), None)
+        if distinct and twice is not None:
+            self._error(field, f"expected each once, got {describe(twice)} twice")
+
+    def _validate_webhook_target(self, is_target: bool, field: str, value: Any) -> None:
+        """{'type': 'boolean'}"""
+        service: Service = current_app.extensions["service"]
+        problem = service.webhooks.problem(value) if is_target and not self.is_update_operation else None
+        if problem:
+            self._error(field, problem)
+
     def _validate_filter_over(self, resource: str, field: str, value: Any) -> None:
         """{'type': 'string'}"""
         try:
