@@ -45,7 +45,6 @@ from ml.slots import Record, Slot
 from ml.store import Store
 from ml.tensors import TensorIssues, parse_instances, stack_stored
 from ml.webhooks.requests import Webhooks as Webhooks
-from ml.webhooks.target import MAX_URL
 
 Storing = Literal["all", "result", "none"]
 
@@ -56,9 +55,8 @@ PLACES = 56
 JOB_STATES = tuple(BY_CLIENT)
 JOB_ENDED = ENDED
 JOB_WISHES = tuple(sorted({wish for wishes in BY_CLIENT.values() for wish in wishes}))
-#: What a job's webhook can be told of, and the longest URL of one.
+#: What a job's webhook can be told of.
 JOB_EVENTS = EVENTS
-LONGEST_URL = MAX_URL
 
 
 @dataclass(slots=True)  # a frozen one takes several times as long to make

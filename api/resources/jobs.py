@@ -11,7 +11,7 @@ from api.resources.inputs import NAME_PATTERN
 from ml.database.client import Document
 from ml.database.documents import etag_filter
 from ml.errors import WrongState
-from ml.service import JOB_ENDED, JOB_EVENTS, JOB_STATES, JOB_WISHES, LONGEST_URL, Service
+from ml.service import JOB_ENDED, JOB_EVENTS, JOB_STATES, JOB_WISHES, Service
 
 _READONLY = {"readonly": True}
 
@@ -35,7 +35,7 @@ class Jobs(Resource):
         "webhook": {
             "type": "dict",
             "schema": {
-                "url": {"type": "string", "required": True, "maxlength": LONGEST_URL, "webhook_target": True},
+                "url": {"type": "string", "required": True, "webhook_target": True},
                 "events": {
                     "type": "list",
                     "minlength": 1,

@@ -30,9 +30,12 @@ class Secrets:
 
     def of(self, owner: str) -> bytes:
         """The owner's secret, which is made where there is none."""
-        found = self._secrets.find_one({"_id": owner}) or self._secrets.find_one_and_update(
-            {"_id": owner}, {"$setOnInsert": {"secret": Binary(_new())}}, upsert=True, return_document=True
-        )
+        found = self._secrets.find_one({"_id": owner})
+        if found is None:
+            found = self._secrets.find_one_and_update(
+                {"_id": owner}, {"$setOnInsert": {"secret": Binary(_new())}}, upsert=True, return_document=True
+            )
+        assert found is not None
         return bytes(found["secret"])
 
     def rotate(self, owner: str) -> bytes:
@@ -51,7 +54,7 @@ class Secrets:
 
     def signing(self, owner: str) -> list[bytes]:
         """All of the owner's secrets that sign now, the newest first."""
-        pipeline = [{"$match": {"_id": owner}}, {"$project": {"secret": 1, "valid": _VALID}}]
+        pipeline: list[dict[str, Any]] = [{"$match": {"_id": owner}}, {"$project": {"secret": 1, "valid": _VALID}}]
         for found in self._secrets.aggregate(pipeline):
             return [bytes(secret) for secret in (found["secret"], *(older["secret"] for older in found["valid"]))]
         return [self.of(owner)]

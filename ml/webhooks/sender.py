@@ -36,7 +36,12 @@ class Sender:
     """Sends deliveries in threads of its own, from `start` to `close`. Several, in any processes, share them."""
 
     def __init__(
-        self, db: Database[Document], poster: Poster, pauses: Sequence[float] = deliveries.PAUSES, most: int = MOST
+        self,
+        db: Database[Document],
+        poster: Poster,
+        pauses: Sequence[float] = deliveries.PAUSES,
+        most: int = MOST,
+        poll: float = POLL_SECONDS,
     ) -> None:
         self._db = db
         self._deliveries = db["deliveries"]
@@ -44,6 +49,7 @@ class Sender:
         self._secrets = Secrets(db)
         self._pauses = pauses
         self._most = most
+        self._poll = poll
         self._under_way: dict[Any, Document] = {}
         #: Guards `_under_way`, and tells of each that ends.
         self._ended = threading.Condition()
@@ -76,7 +82,7 @@ class Sender:
                 busy = False
             if not busy:
                 with self._ended:  # a place that is free again is looked at at once
-                    self._ended.wait(POLL_SECONDS)
+                    self._ended.wait(self._poll)
 
     def step(self) -> bool:
         """Move notes and begin an attempt where one is due and may be made; whether there may be more to do at once."""
