@@ -30,7 +30,7 @@ def db(client: Any) -> Iterator[Db]:
     db = database_of(client)
     prepare(db)
     yield db
-    for name in ("inputs", "jobs", "meta", "results"):
+    for name in ("deliveries", "inputs", "jobs", "meta", "results"):
         db.drop_collection(name)
     prepare(db)
 

@@ -185,10 +185,10 @@ def test_what_nobody_wants_to_hear_is_not_noted(db: Any, webhook: Any) -> None:
 @pytest.mark.parametrize(
     "odd",
     [
-        {"webhook": {"url": "http://a.example/", "events": "started"}}, {"outbox": 5}, {"noted": "x"}, {"progress": "x"},
+        {"webhook": {"url": "http://a.example/", "events": "started"}}, {"outbox": 5}, {"noted": "x"},
         {"outbox": [5, {"n": "x"}, {"n": 1}, {"n": 7, "event": "exploded"}, None]}, {"webhook": {"url": 5}},
         {"webhook": [{"url": "x"}]}, {"webhook": "x", "outbox": [{"n": 1, "event": "started", "at": 5}]},
-        {"webhook": {"url": "no url"}}, {"outbox": {"0": 1}},
+        {"webhook": {"url": "no url"}}, {"outbox": {"0": 1}}, {"progress": "x"},
     ],
 )  # fmt: skip
 def test_what_another_program_wrote_into_a_job_stops_nothing(db: Any, odd: dict[str, Any]) -> None:
