@@ -104,8 +104,7 @@ class Sender:
             under_way = list(self._under_way.values())
         if len(under_way) >= self._most:
             return None
-        owners = Counter(delivery.get("owner") for delivery in under_way)
-        hosts = Counter(delivery.get("host") for delivery in under_way)
+        owners, hosts = _counted(under_way, "owner"), _counted(under_way, "host")
         without = {
             "job": [delivery.get("job") for delivery in under_way],
             "host": [host for host, count in hosts.items() if count >= MOST_TO_HOST],
@@ -150,3 +149,9 @@ class Sender:
             counted.labels("retried" if again else "failed").inc()
             what = "tried again" if again else "given up"
             log.info("delivery %s: %s; attempt %d, %s", delivery["_id"], outcome.error, delivery["attempt"], what)
+
+
+def _counted(under_way: Sequence[Mapping[str, Any]], field: str) -> Counter[str | None]:
+    """How often each value is there; what is neither text nor missing is another program's, and is let pass."""
+    values = (delivery.get(field) for delivery in under_way)
+    return Counter(value for value in values if value is None or isinstance(value, str))

@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -204,3 +205,32 @@ def test_one_whose_senders_all_die_is_given_up(db: Any, send: Any, receive: Any)
     after = ended(db, made)
     assert (after["status"], after["error"]) == ("failed", "no worker lived to the end of an attempt")
     assert receiver.messages == []
+
+
+def test_the_events_of_a_job_are_sent_one_after_the_other(db: Any, send: Any, receive: Any) -> None:
+    """Although there is a place for each."""
+    receiver = receive()
+    with mute() as url:
+        job = a_delivery(db, url, webhook={"url": url})["job"]
+        # One that came later, and is let pass.
+        other = a_delivery(db, receiver.url, owner="bob")
+        send(Poster(private=True, seconds=30))
+        ended(db, other)
+        attempts = [delivery["attempt"] for delivery in db["deliveries"].find({"job": job}).sort("n", 1)]
+        assert attempts == [1, 0]
+
+
+def test_what_another_program_made_of_deliveries_stops_nothing(db: Any, send: Any, receive: Any) -> None:
+    receiver = receive()
+    now = {"status": "queued", "next_at": datetime(2020, 1, 1, tzinfo=UTC), "n": 1, "attempt": 0, "payload": "{}"}
+    odd: list[Any] = [
+        {}, {"status": "queued"}, {"status": "queued", "next_at": "x"}, {**now, "attempt": "x"}, {**now, "url": 5},
+        {**now, "url": "no url"}, {**now, "url": receiver.url, "payload": {"a": 1}}, {**now, "lease": "x", "url": "x"},
+        {**now, "url": "x", "owner": ["a"], "host": {"a": 1}, "job": {"b": 1}}, {**now, "_id": "text", "url": "x"},
+    ]  # fmt: skip
+    db["deliveries"].insert_many(odd)
+    good = a_delivery(db, receiver.url)
+    send()
+    assert ended(db, good)["status"] == "delivered"
+    until(lambda: db["deliveries"].count_documents({"status": "failed"}) == 4)
+    assert len(receiver.messages) == 1
