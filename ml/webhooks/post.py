@@ -137,7 +137,7 @@ def _read_answer(connection: socket.socket, deadline: float) -> tuple[int, dict[
 def _parse(head: bytes) -> tuple[int, dict[str, str]]:
     status = _STATUS_LINE.match(head + b"\r\n")
     if status is None:
-        raise ValueError(f"the answer is not HTTP/1.1: {head[:60]!r}")
+        raise ValueError("the answer is not HTTP/1.1")
     fields = parse_headers(io.BytesIO(head[status.end() :] + b"\r\n\r\n"))
     return int(status[1]), {name.lower(): value for name, value in fields.items()}
 

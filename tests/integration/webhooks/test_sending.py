@@ -212,8 +212,9 @@ def test_the_events_of_a_job_are_sent_one_after_the_other(db: Any, send: Any, re
     receiver = receive()
     with mute() as url:
         job = a_delivery(db, url, webhook={"url": url})["job"]
-        # One that came later, and is let pass.
-        other = a_delivery(db, receiver.url, owner="bob")
+        # One that came later, and is let pass; as if it were elsewhere.
+        other = a_delivery(db, receiver.url)
+        db["deliveries"].update_one({"_id": other["_id"]}, {"$set": {"host": "b.example"}})
         send(Poster(private=True, seconds=30))
         ended(db, other)
         attempts = [delivery["attempt"] for delivery in db["deliveries"].find({"job": job}).sort("n", 1)]
@@ -234,3 +235,15 @@ def test_what_another_program_made_of_deliveries_stops_nothing(db: Any, send: An
     assert ended(db, good)["status"] == "delivered"
     until(lambda: db["deliveries"].count_documents({"status": "failed"}) == 4)
     assert len(receiver.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "given", "seconds"),
+    [
+        (503, "7", 7.0), (429, " 120 ", 120.0), (503, "0", 0.0), (500, "7", None), (200, "7", None), (503, "-1", None),
+        (503, "soon", None), (503, "Wed, 21 Oct 2026 07:28:00 GMT", None), (503, "9" * 400, None), (503, "\xb2", None),
+    ],
+)  # fmt: skip
+def test_how_long_a_receiver_asks_for_peace(receive: Any, status: int, given: str, seconds: float | None) -> None:
+    receiver = receive(lambda _: (status, {"Retry-After": given}))
+    assert Poster(private=True).post(receiver.url, {}, b"{}").retry_after == seconds
