@@ -126,6 +126,23 @@ class AlmanacValidator(Validator):  # type: ignore[misc]  # Eve is not typed
         if free and problem:
             self._error(field, problem)
 
+    def _validate_distinct(self, distinct: bool, field: str, value: Any) -> None:
+        """{'type': 'boolean'}"""
+        # Rules of our own are asked of a value of another type, too.
+        items = value if distinct and isinstance(value, list) else []
+        twice = next((item for at, item in enumerate(items) if item in items[:at]), None)
+        if twice is not None:
+            self._error(field, f"expected each once, got {describe(twice)} twice")
+
+    def _validate_webhook_target(self, is_target: bool, field: str, value: Any) -> None:
+        """{'type': 'boolean'}"""
+        if not is_target or not isinstance(value, str):
+            return
+        service: Service = current_app.extensions["service"]
+        problem = service.webhooks.problem(value)
+        if problem:
+            self._error(field, problem)
+
     def _validate_filter_over(self, resource: str, field: str, value: Any) -> None:
         """{'type': 'string'}"""
         try:

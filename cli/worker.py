@@ -24,6 +24,8 @@ def command(host: str | None, port: int | None, parent: int | None) -> None:
         signal.signal(number, lambda *_: stop.set())
     from ml.jobs.worker import Worker
     from ml.service import BuildLimits, Limits, Service
+    from ml.webhooks.post import Poster
+    from ml.webhooks.sender import Sender
 
     with open_database(settings, may_start=False) as db:
         limits = BuildLimits(seconds=settings.build_seconds, memory_mb=settings.build_memory_mb)
@@ -38,9 +40,12 @@ def command(host: str | None, port: int | None, parent: int | None) -> None:
 
             server = make_server(settings.host, port, make_worker_app(settings, service), threaded=True)
             threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+        sender = Sender(db, Poster(private=settings.webhook_private_targets))
+        sender.start()
         try:
             Worker(db, service.registry, stop, settings.lease_seconds).run()
         finally:
+            sender.close()
             if server is not None:
                 server.shutdown()
             service.close()

@@ -44,6 +44,8 @@ commit_rows = Histogram(
 refused = Counter("almanac_refused", "Requests that were refused since too much was under way.", ["reason"])
 job_rows = Counter("almanac_job_rows", "Rows of jobs that were committed.", ["model", "version", "status"])
 
+deliveries = Counter("almanac_deliveries", "Attempts to deliver a webhook, by what came of them.", ["outcome"])
+
 
 def count_request(model: tuple[str, int | str], code: int) -> None:
     """Count an answered predict request of a (name, version)."""

@@ -29,6 +29,7 @@ from ml.errors import (
     UnknownDocuments,
     listed,
 )
+from ml.jobs.events import EVENTS
 from ml.jobs.requests import Jobs
 from ml.jobs.states import BY_CLIENT, ENDED
 from ml.live import LiveModel as LiveModel
@@ -43,6 +44,7 @@ from ml.signature import Signature as Signature
 from ml.slots import Record, Slot
 from ml.store import Store
 from ml.tensors import TensorIssues, parse_instances, stack_stored
+from ml.webhooks.requests import Webhooks as Webhooks
 
 Storing = Literal["all", "result", "none"]
 
@@ -53,6 +55,8 @@ PLACES = 56
 JOB_STATES = tuple(BY_CLIENT)
 JOB_ENDED = ENDED
 JOB_WISHES = tuple(sorted({wish for wishes in BY_CLIENT.values() for wish in wishes}))
+#: What a job's webhook can be told of.
+JOB_EVENTS = EVENTS
 
 
 @dataclass(slots=True)  # a frozen one takes several times as long to make
@@ -116,6 +120,7 @@ class Service:
         limits: BuildLimits | None = None,
         serving: Limits | None = None,
         executor: str | None = None,
+        private_webhooks: bool = False,
     ) -> None:
         self.db = db
         self.limits = serving or Limits()
@@ -133,6 +138,7 @@ class Service:
         )
         self.catalog = Catalog(db)
         self.jobs = Jobs(db, self.registry)
+        self.webhooks = Webhooks(db, private_webhooks)
         self._builder = Builder(db, cache / "builds", limits or BuildLimits(), executor)
 
     def start(self, *, keep: bool = True) -> None:

@@ -10,7 +10,7 @@ from flask import g
 Role = Literal["admin", "editor", "user", "reader"]
 
 #: Resources whose documents belong to an owner. Models are seen by all.
-OWNED = frozenset({"inputs", "results", "jobs"})
+OWNED = frozenset({"inputs", "results", "jobs", "deliveries"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from api.resources.base import Resource
+from api.resources.deliveries import Deliveries
 from api.resources.inputs import Inputs
 from api.resources.jobs import Jobs
 from api.resources.models import Models
 from api.resources.results import Results
 
-RESOURCES: dict[str, Resource] = {resource.name: resource for resource in (Models(), Inputs(), Results(), Jobs())}
+RESOURCES: dict[str, Resource] = {
+    resource.name: resource for resource in (Models(), Inputs(), Results(), Jobs(), Deliveries())
+}
 
 
 def domain() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from api.resources.inputs import NAME_PATTERN
 from ml.database.client import Document
 from ml.database.documents import etag_filter
 from ml.errors import WrongState
-from ml.service import JOB_ENDED, JOB_STATES, JOB_WISHES, Service
+from ml.service import JOB_ENDED, JOB_EVENTS, JOB_STATES, JOB_WISHES, Service
 
 _READONLY = {"readonly": True}
 #: Rows a second that a job may be held to: one a day, and more than any model gives.
@@ -36,6 +36,19 @@ class Jobs(Resource):
         "follow": {"type": "boolean", "immutable": True},
         "max_rows_per_second": {"type": "number", "min": MIN_RATE, "max": MAX_RATE, "nullable": True},
         "max_attempts": {"type": "integer", "min": 1, "max": 100, "immutable": True},
+        "webhook": {
+            "type": "dict",
+            "schema": {
+                "url": {"type": "string", "required": True, "webhook_target": True},
+                "events": {
+                    "type": "list",
+                    "minlength": 1,
+                    "schema": {"type": "string", "allowed": list(JOB_EVENTS)},
+                    "distinct": True,
+                },
+            },
+            "immutable": True,
+        },
         "status": {"type": "string", "allowed": list(JOB_WISHES), "on_update_only": True},
         "progress": {
             "type": "dict",
@@ -73,5 +86,6 @@ class Jobs(Resource):
         status = before.get("status")
         if status in JOB_STATES and status not in JOB_ENDED:
             raise WrongState(f"the job is {status}; it can be deleted when it has ended: cancel it first")
+        service.webhooks.take_notes(before["_id"])
         seen = {"_id": before["_id"], "status": status, **etag_filter(before["_etag"])}
         return service.db["jobs"].delete_one(seen).deleted_count == 1

@@ -16,6 +16,11 @@ log = logging.getLogger(__name__)
 #: The shape of the documents that this program writes; a database with a newer one is refused.
 SHAPE_VERSION = 1
 
+#: Finds jobs whose webhook is to be told something; all others have no entry.
+OUTBOX = "outbox"
+#: Deliveries that arrived go after so long.
+DELIVERED_SECONDS = 30 * 24 * 3600
+
 NAMESPACE_EXISTS = 48
 UNAUTHORIZED = 13
 
@@ -57,6 +62,21 @@ INDEXES: dict[str, list[IndexModel]] = {
             [("status", ASCENDING), ("priority", DESCENDING), ("_created", ASCENDING)], name="status_priority_created"
         ),
         IndexModel([("owner", ASCENDING), ("_created", DESCENDING)], name="owner_created"),
+        IndexModel([("outbox.at", ASCENDING)], name=OUTBOX, partialFilterExpression={"outbox.0": {"$exists": True}}),
+    ],
+    "deliveries": [
+        # Whom a delivery is for is looked at before the document: those that must wait their turn can be many.
+        IndexModel(
+            [(name, ASCENDING) for name in ("status", "next_at", "n", "owner", "host", "job")], name="status_next_at"
+        ),
+        IndexModel([("job", ASCENDING), ("n", ASCENDING)], name="job_n"),
+        IndexModel([("owner", ASCENDING), ("_created", DESCENDING)], name="owner_created"),
+        IndexModel(
+            [("_updated", ASCENDING)],
+            name="delivered_expire",
+            expireAfterSeconds=DELIVERED_SECONDS,
+            partialFilterExpression={"status": "delivered"},
+        ),
     ],
 }
 

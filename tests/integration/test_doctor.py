@@ -30,7 +30,7 @@ def db(client: Any) -> Iterator[Db]:
     db = database_of(client)
     prepare(db)
     yield db
-    for name in ("inputs", "jobs", "meta", "results"):
+    for name in ("deliveries", "inputs", "jobs", "meta", "results"):
         db.drop_collection(name)
     prepare(db)
 
@@ -130,7 +130,7 @@ def test_a_database_that_nobody_prepared_is_left_as_it_is(db: Db) -> None:
         other.drop_collection(name)
     told = bad(db)
     assert ("WRONG", "document shape", "no Almanac has prepared the database 'almanac' yet") in told
-    assert ("WRONG", "indexes of jobs", "missing: status_priority_created, owner_created") in told
+    assert ("WRONG", "indexes of jobs", "missing: status_priority_created, owner_created, outbox") in told
     assert ("warning", "reading and writing", "not tried, as there is no collection for it yet") in told
     assert other.list_collection_names() == []
 

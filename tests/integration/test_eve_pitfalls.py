@@ -38,7 +38,7 @@ def test_the_method_cannot_be_overridden(api: Api, inputs: Any) -> None:
     assert inputs.count_documents({"tags": {"$exists": False}}) == 1
 
 
-@pytest.mark.parametrize("resource", ["models", "inputs", "results", "jobs"])
+@pytest.mark.parametrize("resource", ["models", "inputs", "results", "jobs", "deliveries"])
 def test_collections_are_not_deleted_and_documents_not_put(api: Api, inputs: Any, resource: str) -> None:
     inputs.insert_one({"data": [1]})
     for method, path in (
@@ -122,7 +122,7 @@ def test_nothing_is_unique_by_a_query_alone(api: Api) -> None:
         return set(schema) | set().union(*(rules(rule) for rule in schema.values() if isinstance(rule, dict)), set())
 
     for entry in api.http.application.config["DOMAIN"].values():
-        assert "maxlength" in rules(entry["schema"])
+        assert "type" in rules(entry["schema"])
         assert not [name for name in rules(entry["schema"]) if name.startswith("unique")]
 
 

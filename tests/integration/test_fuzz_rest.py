@@ -24,7 +24,7 @@ FUZZ = settings(
 KEYS = st.sampled_from(
     ["data", "model", "tags", "meta", "owner", "where", "inputs", "instances", "outputs", "store", "status", "priority",
      "truth", "note", "aliases", "classes", "version", "alias", "dtype", "shape", "_id", "_etag", "$where", "$set",
-     "$or", "a.b", "", "x", "a\0", "timeout_ms", "description", "max_attempts"]
+     "$or", "a.b", "", "x", "a\0", "timeout_ms", "description", "max_attempts", "webhook"]
 )  # fmt: skip
 LEAVES = (
     st.none()
@@ -74,6 +74,14 @@ GOOD: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "alias": st.just("stable"),
             "priority": st.integers(0, 9),
             "where": st.deferred(lambda: filters("inputs")),
+            "webhook": st.fixed_dictionaries(
+                {
+                    "url": st.just("https://a.example/")
+                    | st.text("ahtp:/.[]@%0", max_size=12).map("http:".__add__)
+                    | VALUES
+                },
+                optional={"events": st.lists(st.sampled_from(["started", "failed", "x"]), max_size=3) | VALUES},
+            ),
         },
     ),
     "job": st.fixed_dictionaries(

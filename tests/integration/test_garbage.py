@@ -81,7 +81,7 @@ def test_what_an_index_refuses_is_no_fault_of_the_server(api: Api, inputs: Any) 
     assert "parallel arrays" in answer.json["_issues"]["body"]
 
 
-@pytest.mark.parametrize("resource", ["models", "results", "jobs"])
+@pytest.mark.parametrize("resource", ["models", "results", "jobs", "deliveries"])
 def test_garbage_in_the_other_collections(api: Api, client: Client, resource: str) -> None:
     odd: list[Any] = [
         {}, {"_id": 5}, {"_id": "x"}, {"_id": {"a": 1}}, {"status": 5, "state": [1], "progress": "x", "timing": 5},

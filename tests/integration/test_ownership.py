@@ -11,10 +11,11 @@ from bson import ObjectId
 from pymongo import MongoClient
 
 from ml.database.client import database_of
+from ml.webhooks import outbox
 from tests.conftest import Api
 
 Client = MongoClient[dict[str, Any]]
-OWNED = ("inputs", "results", "jobs")
+OWNED = ("inputs", "results", "jobs", "deliveries")
 NDJSON = {"Accept": "application/x-ndjson"}
 SECRET = "secret-of-"
 
@@ -39,7 +40,15 @@ def ids(api: Api, client: Client, stub: Callable[..., Any]) -> dict[str, dict[st
         database_of(client)["results"].update_one(
             {"_id": ObjectId(answer.json["predictions"][0]["_id"])}, {"$set": {"job": ObjectId(job["_id"])}}
         )
+        body = {"model": "sums", "webhook": {"url": f"https://receiver.example/{SECRET}{owner}"}}
+        told = caller.post("jobs", json=body).json
+        caller.patch(f"jobs/{told['_id']}", json={"status": "canceled"}, headers={"If-Match": "*"})
+        outbox.move_all(database_of(client))
+        [delivery] = database_of(client)["deliveries"].find({"job": ObjectId(told["_id"])})
+        # Only what it led to: the tests count on one job of each.
+        database_of(client)["jobs"].delete_one({"_id": ObjectId(told["_id"])})
         made[owner] = {
+            "deliveries": str(delivery["_id"]),
             "inputs": input_["_id"],
             "results": answer.json["predictions"][0]["_id"],
             "jobs": job["_id"],
@@ -99,8 +108,10 @@ def test_no_filter_reaches_further(alice: Api, ids: Any, resource: str) -> None:
 @pytest.mark.usefixtures("untouched")
 def test_another_owners_document_is_as_if_it_were_not_there(alice: Api, ids: Any, resource: str, other: str) -> None:
     path, missing = f"{resource}/{ids[other][resource]}", f"{resource}/{ObjectId()}"
-    body = {"inputs": {"tags": ["x"]}, "results": {"note": "x"}, "jobs": {"status": "canceled"}}[resource]
-    for method, json_ in (("get", None), ("head", None), ("patch", body), ("delete", None)):
+    bodies = {"inputs": {"tags": ["x"]}, "results": {"note": "x"}, "jobs": {"status": "canceled"}}
+    body = bodies.get(resource, {"status": "queued"})
+    methods = [("get", None), ("head", None), ("patch", body), ("delete", None)]
+    for method, json_ in methods[: 3 if resource == "deliveries" else 4]:
         for headers in ({"If-Match": "*"}, {"If-Match": "x"}, {}):
             theirs, absent = (getattr(alice, method)(p, json=json_, headers=headers) for p in (path, missing))
             assert theirs.status_code == absent.status_code == 404, (method, headers)
@@ -216,3 +227,23 @@ def test_ones_own_is_read_changed_and_deleted(alice: Api, ids: Any) -> None:
         assert changed.status_code == 200
         assert alice.delete(path, headers={"If-Match": changed.json["_etag"]}).status_code == 204
         assert alice.get(f"{resource}?count=true").json["_meta"]["total"] == 0
+
+
+def test_ones_own_delivery_is_sent_again(alice: Api, client: Client, ids: Any) -> None:
+    id_ = ObjectId(ids["alice"]["deliveries"])
+    database_of(client)["deliveries"].update_one({"_id": id_}, {"$set": {"status": "failed"}})
+    path = f"deliveries/{id_}"
+    changed = alice.patch(path, json={"status": "queued"}, headers={"If-Match": alice.get(path).json["_etag"]})
+    assert (changed.status_code, changed.json["status"]) == (200, "queued")
+    assert alice.delete(path, headers={"If-Match": "*"}).status_code == 405
+
+
+def test_a_secret_is_its_owners(alice: Api, api: Api, ids: Any) -> None:
+    secrets = [caller.get("webhooks/secret").json["secret"] for caller in (alice, api.as_caller("user:bob"), api)]
+    assert len(set(secrets)) == 3
+    rotated = alice.post("webhooks/secret").json["secret"]
+    assert rotated not in secrets
+    after = [caller.get("webhooks/secret").json["secret"] for caller in (alice, api.as_caller("user:bob"), api)]
+    assert after == [rotated, *secrets[1:]]
+    for name in ("webhook_secrets", "webhooks"):
+        assert api.get(name).status_code == 404

@@ -63,8 +63,12 @@ def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
         "/health/ready",
         "/metrics",
         "/api/v1/",
-        *(f"/api/v1/{name}" for name in ("models", "inputs", "results", "jobs")),
-        *(f'/api/v1/{name}/<regex("[a-f0-9]{{24}}"):_id>' for name in ("models", "inputs", "results", "jobs")),
+        *(f"/api/v1/{name}" for name in ("models", "inputs", "results", "jobs", "deliveries")),
+        *(
+            f'/api/v1/{name}/<regex("[a-f0-9]{{24}}"):_id>'
+            for name in ("models", "inputs", "results", "jobs", "deliveries")
+        ),
+        "/api/v1/webhooks/secret",
         "/api/v1/inputs/<ObjectId:input_id>/data",
         "/api/v1/models/<name>/predict",
         "/api/v1/models/<name>/versions/<int:version>/predict",

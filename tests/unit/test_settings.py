@@ -156,7 +156,7 @@ def test_what_eve_has_on_by_default_is_off() -> None:
     assert eve["RENDERERS"] == ["api.render.JSONRenderer"]
     assert not eve["ALLOW_OVERRIDE_HTTP_METHOD"]
     assert not eve["UPSERT_ON_PUT"]
-    assert set(eve["DOMAIN"]) == set(RESOURCES) == {"models", "inputs", "results", "jobs"}
+    assert set(eve["DOMAIN"]) == set(RESOURCES) == {"models", "inputs", "results", "jobs", "deliveries"}
     for entry in eve["DOMAIN"].values():
         assert "DELETE" not in entry["resource_methods"]
         assert "PUT" not in entry["item_methods"]

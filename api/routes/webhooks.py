@@ -1,0 +1,39 @@
+"""The secret that signs a caller's webhooks: shown to its owner, and replaced."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, current_app, request
+
+from api.auth.caller import current_caller
+from api.errors import ApiError
+from api.render import MIME, dumps
+from ml.service import Service, Webhooks
+
+blueprint = Blueprint("webhooks", __name__, url_prefix="/api/v1/webhooks")
+
+
+@blueprint.get("/secret")
+def secret() -> Response:
+    """The caller's own, which is made where there is none."""
+    return _answer(_webhooks().secret(current_caller().owner))
+
+
+@blueprint.post("/secret")
+def rotate() -> Response:
+    """Another one; webhooks are signed with both for a day."""
+    if current_caller().role == "reader":
+        raise ApiError(403, "a reader may not replace the secret")
+    if request.get_data():
+        raise ApiError(422, "the secret is made here", {"body": "expected nothing"})
+    return _answer(_webhooks().rotate(current_caller().owner))
+
+
+def _webhooks() -> Webhooks:
+    if request.args:
+        raise ApiError(400, "there are no parameters here", dict.fromkeys(request.args, "unknown"))
+    service: Service = current_app.extensions["service"]
+    return service.webhooks
+
+
+def _answer(shown: str) -> Response:
+    return Response(dumps({"secret": shown}), mimetype=MIME, headers={"Cache-Control": "no-store"})
