@@ -58,6 +58,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         ),
         IndexModel([("owner", ASCENDING), ("_created", DESCENDING)], name="owner_created"),
     ],
+    "idempotency": [IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0)],
 }
 
 
