@@ -14,8 +14,9 @@ import pytest
 from bson import ObjectId
 from pymongo.errors import AutoReconnect
 
+from ml.batcher import Batcher
 from ml.database.client import database_of
-from ml.errors import StorageUnavailable
+from ml.errors import ModelNotAvailable, StorageUnavailable
 from ml.executors.stub import StubExecutor
 from ml.idempotency import answers
 from ml.idempotency.keys import Keys
@@ -495,6 +496,25 @@ def test_a_rerun_is_answered_by_what_was_stored_though_the_name_means_another_ve
     assert again["version"] == 1
     keep = ("output", "label", "score")
     assert [{k: p[k] for k in keep} for p in again["predictions"]] == [{k: p[k] for k in keep} for p in fresh]
+
+
+def test_a_model_that_is_unloaded_between_does_not_change_the_ids(
+    api: Api, client: Client, serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve()
+    real, calls = Batcher.submit, []
+
+    def submit(batcher: Batcher, slot: Any) -> None:
+        calls.append(slot)
+        if len(calls) == 1:
+            raise ModelNotAvailable("unloaded")
+        real(batcher, slot)
+
+    monkeypatch.setattr(Batcher, "submit", submit)
+    answer = api.post(URL, json={"instances": [ROW]}, headers=KEY).json["predictions"][0]
+    assert len(calls) == 2
+    assert answer["input"] == str(the_key(client)["first"])
+    assert [str(row["_id"]) for row in stored(client, "results")] == [answer["_id"]]
 
 
 def test_a_rerun_of_a_part_computes_the_rest_and_answers_what_is_stored(
