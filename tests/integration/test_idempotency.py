@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
 from collections.abc import Callable, Iterator
@@ -383,7 +384,7 @@ def test_a_key_that_is_none_is_refused(api: Api, client: Client, key: str) -> No
     assert stored(client, "idempotency") == stored(client, "inputs") == []
 
 
-@pytest.mark.parametrize("key", ["x", '"8e03978e-40d5-43dd-bc93-6894a57f9324"', "a b", "x" * 255])
+@pytest.mark.parametrize("key", ["x", '"8e03978e-40d5-43dd-bc93-6894a57f9324"', "a b", "$$NOW", "$key", "x" * 255])
 def test_keys_of_many_forms(api: Api, client: Client, key: str) -> None:
     for _ in range(2):
         assert api.post("inputs", json={"data": ROW}, headers={"Idempotency-Key": key}).status_code == 201
@@ -612,6 +613,32 @@ def test_a_run_that_lost_its_key_answers_what_the_other_answered(
     assert answer.data == told[0].data
     assert answer.headers["Idempotency-Replayed"] == "true"
     assert "Idempotency-Replayed" not in told[0].headers
+
+
+def test_whatever_becomes_of_a_request_its_lease_is_renewed_no_longer(
+    api: Api, client: Client, serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve()
+    renewal = api.http.application.extensions["service"].keys._renewal
+    held: list[int] = []
+
+    def finish(error: BaseException | None) -> Callable[..., bool]:
+        def finished(*_: Any) -> bool:
+            held.append(len(renewal._held))
+            if error is not None:
+                raise error
+            return True
+
+        return finished
+
+    for number, error in enumerate((None, AutoReconnect("gone"), Killed())):
+        monkeypatch.setattr(Keys, "finish", finish(error))
+        with contextlib.suppress(Killed):
+            api.post(URL, json={"instances": [ROW]}, headers={"Idempotency-Key": str(number)})
+        assert (len(held), renewal._held) == (number + 1, {})
+    assert held == [1, 1, 1]
+    api.post(URL, json={"instances": []}, headers=KEY)
+    assert renewal._held == {}
 
 
 def test_an_answer_that_could_not_be_kept_is_not_given(
