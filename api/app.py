@@ -9,7 +9,7 @@ from flask import Flask
 from flask_pymongo import BSONObjectIdConverter
 from pymongo import MongoClient
 
-from api import doors, endpoints, errors, render, requests
+from api import doors, endpoints, errors, idempotency, render, requests
 from api.application import Application
 from api.auth.guard import protect
 from api.auth.keys import AdminKey, Authenticator, admin_key_in
@@ -60,6 +60,7 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
     for routes in (predict, model_files, input_files, metrics, health, webhooks):
         app.register_blueprint(routes.blueprint)
     endpoints.register(app)
+    idempotency.register(app)
     return app
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 from api.auth.caller import current_caller
 from api.embed import embed
 from api.errors import ApiError, answer_to, from_service
+from api.new_ids import new_id
 from api.present import present
 from api.query import Query
 from api.resources import RESOURCES
@@ -129,7 +130,7 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
         caller, collection = current_caller(), self._collection(resource)
         refused: dict[int, ApiError] = {}
         for index, document in enumerate(documents):
-            document["_id"] = ObjectId()
+            document["_id"] = new_id()
             try:
                 RESOURCES[resource].before_insert(self._service, document, caller)
             except ServiceError as error:
@@ -141,6 +142,17 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
         else:
             transact(collection.database.client, lambda session: collection.insert_many(documents, session=session))
         return [document["_id"] for document in documents]
+
+    def made_before(self, resource: str, documents: Sequence[Document], ids: Sequence[ObjectId]) -> list[Document]:
+        """What is stored of a POST that was run before under the same ids, in order; empty where nothing is.
+
+        It stored all or none, so one that is not there any more was deleted since: it is shown as it was `documents`.
+        """
+        cursor = self.cursor(resource, Query(where={"_id": {"$in": list(ids)}}))
+        found = {document["_id"]: document for document in cursor}
+        if not found:
+            return []
+        return [found.get(id_, {"_id": id_, **document}) for id_, document in zip(ids, documents, strict=True)]
 
     def update(self, resource: str, id_: Any, updates: dict[str, Any], original: Document) -> None:
         """Write a PATCH to the document that was read, and to no later one."""

@@ -57,8 +57,13 @@ CODES: dict[type[service.ServiceError], int] = {
     service.DeadlineExceeded: 504,
     service.StorageUnavailable: 503,
     service.Overloaded: 503,
+    service.KeyReused: 409,
+    service.UnderWay: 503,
     service.ExecutionFailed: 500,
 }
+
+#: What may go well a moment later.
+LATER = (service.StorageUnavailable, service.Overloaded, service.UnderWay)
 
 #: The server's codes for what a client's query or value brought about: bad value, type mismatch, regex, too deep,
 #: a document that the validator or an index refuses ...
@@ -68,7 +73,7 @@ CLIENTS_FAULT = frozenset({2, 9, 14, 15, 16, 17, 27, 40, 52, 121, 171, 10334, 17
 def from_service(error: service.ServiceError) -> ApiError:
     """The answer to something that the service refused or failed at."""
     issues = getattr(error, "issues", {})
-    headers = {"Retry-After": "1"} if isinstance(error, (service.StorageUnavailable, service.Overloaded)) else {}
+    headers = {"Retry-After": "1"} if isinstance(error, LATER) else {}
     message = str(error)
     if isinstance(error, service.ExecutionFailed):
         message += f" (request {g.get('request_id', '-')})"

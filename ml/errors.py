@@ -57,6 +57,14 @@ class Overloaded(ServiceError):
     """More waits already than may; nothing was computed or stored."""
 
 
+class KeyReused(ServiceError):
+    """An idempotency key came with another request than the one that it belongs to."""
+
+
+class UnderWay(ServiceError):
+    """The same request, by its idempotency key, is still being answered."""
+
+
 class ExecutionFailed(ServiceError):
     """The model failed on some rows, which have failed results; `issues` has what it said, by row."""
 

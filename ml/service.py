@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,12 @@ from ml.errors import (
     UnknownDocuments,
     listed,
 )
+from ml.idempotency.answers import StoredAnswer as StoredAnswer
+from ml.idempotency.claims import Claim as Claim
+from ml.idempotency.claims import KeyedRequest as KeyedRequest
+from ml.idempotency.former import former_run
+from ml.idempotency.keys import Keys as Keys
+from ml.idempotency.keys import Pending as Pending
 from ml.jobs.events import EVENTS
 from ml.jobs.requests import Jobs
 from ml.jobs.states import BY_CLIENT, ENDED
@@ -81,6 +87,8 @@ class Prediction:
     scope: Mapping[str, Any] = field(default_factory=dict)
     request: str | None = None
     protocol: str = "almanac"
+    #: Where it may be sent twice: what gives its documents their ids.
+    claim: Claim | None = None
 
 
 @dataclass(slots=True)
@@ -139,6 +147,7 @@ class Service:
         self.catalog = Catalog(db)
         self.jobs = Jobs(db, self.registry)
         self.webhooks = Webhooks(db, private_webhooks)
+        self.keys = Keys(db)
         self._builder = Builder(db, cache / "builds", limits or BuildLimits(), executor)
 
     def start(self, *, keep: bool = True) -> None:
@@ -151,6 +160,7 @@ class Service:
         self._builder.close()
         self.registry.close()
         self.store.close()
+        self.keys.close()
         flush()
 
     def predict(self, asked: Prediction, meant: LiveModel | Load | None = None) -> Answer:
@@ -171,11 +181,16 @@ class Service:
         if not isinstance(live, LiveModel):
             live = live.wait(deadline)
         live.used = began
-        slot = Slot(inputs=arrays, rows=rows, deadline=deadline, record=_record(live, asked, rows, owners))
+        record = _record(live, asked, rows, owners)
+        if record is not None and asked.claim is not None and asked.claim.again:
+            former = self._former_answer(asked, record, began)
+            if former is not None:
+                return former
+        slot = Slot(inputs=arrays, rows=rows, deadline=deadline, record=record)
         try:
             live.batcher.submit(slot)
         except ModelNotAvailable:
-            live = self._submit_again(asked, signature, slot, owners)
+            live = self._submit_again(asked, signature, slot)
         if not slot.wait():
             raise DeadlineExceeded(f"no answer within {timeout} ms; the rows may have been stored")
         if slot.error is not None:
@@ -214,9 +229,29 @@ class Service:
             raise ModelNotAvailable(f"{version.name}:{version.number} is {version.state}")
         return Signature.from_document(version.document)
 
-    def _submit_again(
-        self, asked: Prediction, signature: Signature, slot: Slot, owners: list[str | None] | None
-    ) -> LiveModel:
+    def _former_answer(self, asked: Prediction, record: Record, began: float) -> Answer | None:
+        """The answer of an earlier run under the same key, where that stored all of its results."""
+
+        def signature_of(version: int) -> Signature:
+            return Signature.from_document(self.registry.find(asked.model, version).document)
+
+        try:
+            former = former_run(self.db, record.results, signature_of)
+        except PyMongoError as error:
+            raise StorageUnavailable(f"what was stored before cannot be read: {type(error).__name__}") from error
+        if former is None:
+            return None
+        return Answer(
+            model=asked.model,
+            version=former.version,
+            outputs={name: former.outputs[name] for name in _wanted(former.signature, asked.outputs)},
+            inputs=record.inputs,
+            results=record.results,
+            labels=former.labels,
+            timing={**former.timing, "total_ms": round((time.monotonic() - began) * 1000, 3)},
+        )
+
+    def _submit_again(self, asked: Prediction, signature: Signature, slot: Slot) -> LiveModel:
         """Where the model was unloaded after it was found: find it once more, and keep it until it has the rows.
 
         Raises ModelNotAvailable where it is retired.
@@ -224,7 +259,8 @@ class Service:
         with self.registry.hold(asked.model, asked.version, asked.alias, slot.deadline) as live:
             if live.signature != signature:  # the name means another version now
                 raise ModelNotAvailable("the version was retired while its request was read: send it again")
-            slot.record = _record(live, asked, slot.rows, owners)
+            if slot.record is not None:
+                slot.record = replace(slot.record, model=live.facts, classes=live.classes)
             live.batcher.submit(slot)
         return live
 
@@ -269,14 +305,15 @@ def _record(live: LiveModel, asked: Prediction, rows: int, owners: list[str | No
     if asked.store == "none":
         return None
     fresh = asked.inputs is None and asked.store == "all"
+    new_id = ObjectId if asked.claim is None else asked.claim.new_id
     return Record(
         model=live.facts,
         owner=asked.owner,
         request=asked.request,
         protocol=asked.protocol,
         meta=asked.meta,
-        inputs=[ObjectId() for _ in range(rows)] if fresh else list(asked.inputs) if asked.inputs is not None else None,
-        results=[ObjectId() for _ in range(rows)],
+        inputs=[new_id() for _ in range(rows)] if fresh else list(asked.inputs) if asked.inputs is not None else None,
+        results=[new_id() for _ in range(rows)],
         store_inputs=fresh,
         classes=live.classes,
         owners=owners,

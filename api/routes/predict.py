@@ -8,6 +8,7 @@ from flask import Blueprint, current_app, g, request
 
 from api.auth.caller import current_caller
 from api.errors import CODES, ApiError
+from api.new_ids import current_claim
 from api.predict_request import NPY, read_request
 from api.render import MIME, dumps
 from api.responses import AlmanacResponse
@@ -62,6 +63,7 @@ def _answer(name: str, version: int | None, alias: str | None) -> AlmanacRespons
             owner=caller.owner,
             scope=caller.scope("inputs"),
             request=g.request_id,
+            claim=current_claim(),
             **fields,
         )
         answer = service.predict(asked, meant)

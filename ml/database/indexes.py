@@ -78,6 +78,7 @@ INDEXES: dict[str, list[IndexModel]] = {
             partialFilterExpression={"status": "delivered"},
         ),
     ],
+    "idempotency": [IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0)],
 }
 
 

@@ -35,9 +35,7 @@ class Jobs:
         if version.state in ("failed", "retired"):
             raise ModelNotAvailable(f"{version.name}:{version.number} is {version.state}")
         if job.get("follow") and "inputs" in job:
-            raise Invalid(
-                "the job does not fit", {"follow": "expected false where inputs are a list of ids, got true"}
-            )
+            raise Invalid("the job does not fit", {"follow": "expected false where inputs are a list of ids, got true"})
         if "inputs" in job:
             self._check_visible(job["inputs"], scope)
         job.setdefault("priority", PRIORITY)

@@ -119,6 +119,51 @@ def test_what_a_client_was_told_is_stored_once_however_often_the_server_is_kille
         almanac.stop()
 
 
+@pytest.mark.timeout(120)
+def test_what_was_sent_with_a_key_is_done_once_though_the_server_is_killed_and_all_is_sent_again(data: Path) -> None:
+    port = free_port()
+    almanac = start(data, port)
+    with almanac.database() as client:
+        results = client.get_default_database()["results"]
+        before = results.count_documents({})
+    told: dict[str, bytes] = {}
+    sent: set[str] = set()
+
+    def send(name: int) -> None:
+        for number in range(10_000):
+            key = f"{name}-{number}"
+            sent.add(key)
+            try:
+                answer = requests.post(url, json=BODY, headers={**headers, "Idempotency-Key": key}, timeout=30)
+            except requests.RequestException:
+                return  # the server is gone
+            assert answer.status_code == 200
+            told[key] = answer.content
+
+    url, headers = f"{almanac.url}/api/v1/models/sums/predict", almanac.headers
+    threads = [threading.Thread(target=send, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(told) > 20, 30, "answers")
+    almanac.kill_all()
+    for thread in threads:
+        thread.join(60)
+    assert len(sent) > len(told)
+    almanac = start(data, port)
+    try:
+        with almanac.database() as client:
+            db = client.get_default_database()
+            db["idempotency"].update_many({}, {"$unset": {"lease": ""}})  # as 15 seconds later
+            for key in sorted(sent):
+                answer = requests.post(url, json=BODY, headers={**headers, "Idempotency-Key": key}, timeout=30)
+                assert answer.status_code == 200
+                assert answer.content == told.get(key, answer.content)
+            assert db["results"].count_documents({}) == before + 2 * len(sent)
+            assert db["idempotency"].count_documents({"state": "done"}) == len(sent)
+    finally:
+        almanac.stop()
+
+
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core: nothing to choose")
 def test_under_load_the_interpreters_threads_share_a_core_unless_told_otherwise(data: Path, server: Almanac) -> None:
     load = Load(server, 16)
