@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +30,10 @@ from ml.errors import (
     listed,
 )
 from ml.jobs.requests import Jobs
+from ml.jobs.predictions import MAX_ROW_BYTES as MAX_ROW_BYTES
+from ml.jobs.predictions import submit
 from ml.jobs.states import BY_CLIENT, ENDED
+from ml.jobs.watching import Watching as Watching
 from ml.live import LiveModel as LiveModel
 from ml.loaded import LIVE_MODELS
 from ml.loaded import Load as Load
@@ -48,6 +51,7 @@ Storing = Literal["all", "result", "none"]
 
 #: How many requests may be inside predict at once, where nothing is said.
 PLACES = 56
+WAITS = 16
 
 #: The states of a job, those in which it has ended, and those that a client may ask for.
 JOB_STATES = tuple(BY_CLIENT)
@@ -102,6 +106,8 @@ class Limits:
     max_batch: int = MAX_BATCH
     queue_limit: int = QUEUE_LIMIT
     places: int = PLACES
+    #: How many of these places may be taken by those who wait for jobs.
+    waits: int = WAITS
     deadline_ms: int = 30_000
     live_models: int = LIVE_MODELS
 
@@ -133,6 +139,7 @@ class Service:
         )
         self.catalog = Catalog(db)
         self.jobs = Jobs(db, self.registry)
+        self.watching = Watching(db, self.limits.waits, self.admission)
         self._builder = Builder(db, cache / "builds", limits or BuildLimits(), executor)
 
     def start(self, *, keep: bool = True) -> None:
@@ -142,10 +149,15 @@ class Service:
 
     def close(self) -> None:
         """Answer what is queued, commit it, unload."""
+        self.watching.close()
         self._builder.close()
         self.registry.close()
         self.store.close()
         flush()
+
+    def busy(self) -> int:
+        """How many predictions are under way: of those who take a place, the ones that do not just wait."""
+        return self.admission.inside() - self.watching.inside()
 
     def predict(self, asked: Prediction, meant: LiveModel | Load | None = None) -> Answer:
         """Compute, store durably, answer. Raises what ml/errors.py lists, Invalid with an issue per row and input.
@@ -158,10 +170,7 @@ class Service:
         live = meant or self.registry.meant(asked.model, asked.version, asked.alias)
         signature = live.signature
         wanted = _wanted(signature, asked.outputs)
-        arrays, owners = self._rows(signature, asked)
-        rows = len(next(iter(arrays.values())))
-        if asked.meta is not None and len(asked.meta) != rows:
-            raise Invalid("the request does not fit", {"meta": f"expected {rows} objects, got {len(asked.meta)}"})
+        arrays, rows, owners = self._checked(signature, asked)
         if not isinstance(live, LiveModel):
             live = live.wait(deadline)
         live.used = began
@@ -187,6 +196,26 @@ class Service:
             labels=[label_and_score(slot.outputs, row, live.classes) for row in range(rows)],
             timing={**slot.timing, "total_ms": round((time.monotonic() - began) * 1000, 3)},
         )
+
+    def predict_later(
+        self, asked: Prediction, meant: LiveModel | Load | None = None, new_id: Callable[[], ObjectId] = ObjectId
+    ) -> Document:
+        """Check a prediction as `predict` does, then store its rows as inputs and a job over them, all or nothing.
+
+        For stored inputs it is the job alone. The job is for the version that the rows were checked against; its
+        document is returned. `new_id` gives the `_id` of each row in turn, then the job's. Raises as `predict`.
+        """
+        live = meant or self.registry.meant(asked.model, asked.version, asked.alias)
+        arrays, rows, _ = self._checked(live.signature, asked)
+        stored = asked.inputs is not None
+        ids = list(asked.inputs) if asked.inputs is not None else [new_id() for _ in range(rows)]
+        job: dict[str, Any] = {"_id": new_id(), "model": live.version.name, "version": live.version.number}
+        job["inputs"] = ids
+        if asked.request is not None:
+            job["request"] = asked.request
+        self.jobs.prepare(job, asked.owner, asked.scope, visible=True)
+        submit(self.db, job, None if stored else arrays, asked.meta, asked.owner)
+        return job
 
     def change_model(self, before: Mapping[str, Any], changes: dict[str, Any]) -> None:
         """Write a client's changes to a version; see `Catalog.update`. What they make of names holds here at once."""
@@ -221,6 +250,16 @@ class Service:
             slot.record = _record(live, asked, slot.rows, owners)
             live.batcher.submit(slot)
         return live
+
+    def _checked(
+        self, signature: Signature, asked: Prediction
+    ) -> tuple[dict[str, NDArray[Any]], int, list[str | None] | None]:
+        """The rows, held against the signature; how many they are; and their owners, where they are stored inputs."""
+        arrays, owners = self._rows(signature, asked)
+        rows = len(next(iter(arrays.values())))
+        if asked.meta is not None and len(asked.meta) != rows:
+            raise Invalid("the request does not fit", {"meta": f"expected {rows} objects, got {len(asked.meta)}"})
+        return arrays, rows, owners
 
     def _rows(self, signature: Signature, asked: Prediction) -> tuple[dict[str, NDArray[Any]], list[str | None] | None]:
         try:

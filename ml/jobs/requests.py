@@ -25,16 +25,19 @@ class Jobs:
         self._db = db
         self._registry = registry
 
-    def prepare(self, job: dict[str, Any], owner: str | None, scope: Mapping[str, Any]) -> dict[str, Any]:
+    def prepare(
+        self, job: dict[str, Any], owner: str | None, scope: Mapping[str, Any], *, visible: bool = False
+    ) -> dict[str, Any]:
         """Complete what a client asked for into the document to be stored, which is changed and returned.
 
         The version is resolved now. A filter leaves out what predict stored unless it names `source`. Raises
-        UnknownModel, ModelNotAvailable or, for `inputs` outside `scope`, UnknownDocuments.
+        UnknownModel, ModelNotAvailable or, for `inputs` outside `scope`, UnknownDocuments; `visible` says that they
+        are within it.
         """
         version = self._registry.find(job["model"], job.get("version"), job.get("alias"))
         if version.state in ("failed", "retired"):
             raise ModelNotAvailable(f"{version.name}:{version.number} is {version.state}")
-        if "inputs" in job:
+        if "inputs" in job and not visible:
             self._check_visible(job["inputs"], scope)
         job.setdefault("priority", PRIORITY)
         job.setdefault("max_attempts", states.MAX_ATTEMPTS)
