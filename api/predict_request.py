@@ -66,8 +66,9 @@ def read_request(signature: Signature, most: int = MOST_ROWS) -> Fields:
 
 
 def check_later(fields: Fields) -> None:
-    """Refuse what makes no sense where a job gives the answer: it stores, it ends when it ends, it keeps all outputs."""
-    issues = {name: "has no meaning with Prefer: respond-async" for name in ("timeout_ms", "outputs") if name in fields}
+    """Refuse what makes no sense where a job gives the answer: it stores, keeps all outputs, and is not waited for."""
+    meaningless: list[str] = [name for name in ("timeout_ms", "outputs") if name in fields]
+    issues = dict.fromkeys(meaningless, "has no meaning with Prefer: respond-async")
     if fields.get("store", "all") == "none" or (fields.get("store") == "result" and "inputs" not in fields):
         issues["store"] = f"expected all with Prefer: respond-async, got {describe(fields['store'])}"
     if "inputs" in fields and fields.get("meta") is not None:

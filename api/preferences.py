@@ -9,12 +9,12 @@ from flask import request
 #: A longer header is as good as none.
 LONGEST = 1000
 
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 #: What stands between commas, and between semicolons; those within quotes are part of a value.
 _MEMBERS = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
 _PARTS = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*"?)+')
-_PREFERENCE = re.compile(rf"\s*({_TOKEN})\s*(?:=\s*({_TOKEN}|{_QUOTED})?)?\s*")
+_PREFERENCE = re.compile(rf"\s*({_NAME})\s*(?:=\s*({_NAME}|{_QUOTED})?)?\s*")
 
 
 def preferences() -> dict[str, str]:

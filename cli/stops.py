@@ -25,6 +25,7 @@ def when_told_to_stop(act: Callable[[], object]) -> None:
         while not set(STOPS) & set(heard.recv(64)):
             pass
         act()
-        told.detach()  # the signals that come now go there still
+        for end in (heard, told):
+            end.detach()  # left open: the next signals are written there still
 
     threading.Thread(target=listen, name="stops", daemon=True).start()

@@ -29,9 +29,9 @@ from ml.errors import (
     UnknownDocuments,
     listed,
 )
-from ml.jobs.requests import Jobs
 from ml.jobs.predictions import MAX_ROW_BYTES as MAX_ROW_BYTES
 from ml.jobs.predictions import submit
+from ml.jobs.requests import Jobs
 from ml.jobs.states import BY_CLIENT, ENDED
 from ml.jobs.watching import Watching as Watching
 from ml.live import LiveModel as LiveModel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from itertools import chain
 
 from bson import ObjectId
@@ -18,6 +18,7 @@ from api.preferences import seconds_to_wait
 from api.query import Query
 from api.render import dumps
 from api.resources import RESOURCES
+from api.resources.base import AUTOMATIC
 from ml.database.client import Document
 from ml.service import JOB_ENDED, Service, Watching
 
@@ -33,7 +34,7 @@ RETRY_MS = 2000
 
 EVENT_STREAM = "text/event-stream"
 #: An event has the job but for its list of rows, which may be long and never changes.
-FIELDS = tuple(name for name in RESOURCES["jobs"].schema if name != "inputs") + ("_id", "_created", "_updated", "_etag")
+FIELDS = (*(name for name in RESOURCES["jobs"].schema if name != "inputs"), *AUTOMATIC)
 
 
 def answer_when_ended(job_id: ObjectId, answer: Callable[[], Response]) -> Response:
@@ -64,19 +65,20 @@ def events(job_id: ObjectId) -> Response:
     if job is None:
         raise NotFound
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    if job.get("status") in JOB_ENDED and request.headers.get("Last-Event-ID", "").encode() == _id_of(
-        _shown(data, job)
-    ):
+    last = request.headers.get("Last-Event-ID", "").encode()
+    if job.get("status") in JOB_ENDED and last == _id_of(_shown(data, job)):
         # It has seen the end: only this answer keeps a browser from coming again.
         return Response(status=204, headers=headers)
     if request.method == "HEAD":
         return Response(headers=headers, mimetype=EVENT_STREAM)
     stream = _stream(_service().watching, job_id, lambda job: _shown(data, job))
     # What keeps it from beginning shows here, before the status is sent.
-    return Response(chain([next(stream)], stream), headers=headers, mimetype=EVENT_STREAM)
+    response = Response(chain([next(stream)], stream), headers=headers, mimetype=EVENT_STREAM)
+    response.call_on_close(stream.close)
+    return response
 
 
-def _stream(watching: Watching, job_id: ObjectId, shown: Callable[[Document], bytes]) -> Iterator[bytes]:
+def _stream(watching: Watching, job_id: ObjectId, shown: Callable[[Document], bytes]) -> Generator[bytes, None, None]:
     """The events. Outside of any request: a stream outlives the one that asked for it."""
     with watching.watch(job_id) as watch:
         yield b"retry: %d\n\n" % RETRY_MS
