@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
+from pymongo.errors import OperationFailure
 
 from ml.database.client import Document
 from ml.database.documents import now
@@ -19,6 +20,8 @@ from ml.store import input_documents
 
 #: Rows whose documents are made and sent at once; the rest of a large request waits as arrays.
 PART = 1000
+#: The server's code for a transaction that does not fit into its cache.
+TOO_LARGE = 388
 #: The largest row that is stored, as the bytes of its tensors.
 MAX_ROW_BYTES = 8 << 20
 
@@ -32,8 +35,8 @@ def submit(
 ) -> None:
     """Insert a complete job and, where its `inputs` are the ids of new rows, these too: `arrays`, first axis the rows.
 
-    All of it is durable when this returns, or nothing is stored. Raises Invalid for a row that is too large, or what
-    the database raises.
+    All of it is durable when this returns, or nothing is stored. Raises Invalid for a row that is too large, or for
+    more than one transaction holds, or what the database raises.
     """
     if arrays is None:
         db["jobs"].insert_one(job)
@@ -56,7 +59,19 @@ def submit(
         # Last: no worker is to see a job whose rows are not there, whatever the order in which writes become visible.
         db["jobs"].insert_one(job, session=session)
 
-    transact(db.client, work)
+    try:
+        transact(db.client, work)
+    except OperationFailure as error:  # a BulkWriteError too
+        if TOO_LARGE not in _codes(error):
+            raise
+        size = f"{len(job['inputs'])} rows of this size"
+        issue = f"{size} are more than the database takes in one transaction: send them in several requests"
+        raise Invalid("the rows are too many", {"instances": issue}) from None
+
+
+def _codes(error: OperationFailure) -> set[int | None]:
+    issues = (error.details or {}).get("writeErrors", ())
+    return {error.code, *(issue.get("code") for issue in issues)}
 
 
 def _check_size(arrays: Arrays) -> None:

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,27 @@ def test_a_stop_ends_streams_and_waits_at_once_and_in_order(almanac: Almanac) ->
     waiting.join(10)
     assert (waits[0].status_code, waits[0].json()["status"]) == (200, "queued")
     assert [next(seen, None) for seen in open_ones] == [None] * 3
+
+
+def test_of_a_prediction_for_later_that_is_cut_short_nothing_is_stored(almanac: Almanac, client: Any) -> None:
+    db, url = database_of(client), f"{almanac.url}/api/v1/models/sums/predict"
+    headers, told = {**HEADERS, "Prefer": "respond-async"}, []
+
+    def ask() -> None:
+        with suppress(requests.RequestException):
+            told.append(requests.post(url, json={"instances": [[1, 2, 3]] * 40_000}, headers=headers, timeout=30))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    session = until(lambda: in_a_transaction(client), 20, "its rows are being written")
+    almanac.kill_all()
+    asking.join(20)
+    client.admin.command({"killSessions": [{"id": session["id"]}]})  # else it keeps its locks for a minute
+    assert not told
+    assert (db["inputs"].count_documents({}), db["jobs"].count_documents({})) == (0, 0)
+
+
+def in_a_transaction(client: Any) -> Any:
+    """The session that has a transaction open, if one has."""
+    own = [{"$currentOp": {"idleSessions": True}}, {"$match": {"transaction.parameters.autocommit": False}}]
+    return next((operation["lsid"] for operation in client.admin.aggregate(own)), None)

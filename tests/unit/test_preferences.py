@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from api.preferences import LONGEST, parse
@@ -34,10 +36,8 @@ def test_what_is_preferred(header: str, found: dict[str, str]) -> None:
     assert parse(header) == found
 
 
-def test_a_header_made_to_be_slow_is_not(benchmark_seconds: float = 0.5) -> None:
-    import time
-
-    began = time.monotonic()
+def test_a_header_made_to_be_slow_is_not() -> None:
+    began = time.process_time()
     for piece in ('"', '\\"', "a=", ";", '";', "a=b;c "):
         parse((piece * LONGEST)[:LONGEST])
-    assert time.monotonic() - began < benchmark_seconds
+    assert time.process_time() - began < 0.5
