@@ -75,7 +75,7 @@ class Watching:
     def __init__(self, db: Database[Document], places: int, among: Admission) -> None:
         """`among` are the places of all that is long under way; a wait takes one of them too."""
         self._db = db
-        self._places = Admission(places, "waits for jobs")
+        self._places = Admission(places, "waits")
         self._among = among
         self._lock = threading.Lock()
         self._watches: list[Watch] = []

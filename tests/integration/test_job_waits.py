@@ -248,7 +248,7 @@ def test_there_are_only_so_many_waits_and_the_next_is_told_so_at_once(
     until(lambda: service.watching.inside() == 4)
     for answer in (api.get(f"jobs/{job}", headers=LONG), api.get(f"jobs/{job}/events")):
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-        assert answer.json["_error"]["message"] == "4 waits for jobs are under way already"
+        assert answer.json["_error"]["message"] == "4 waits are under way already"
     assert api.get(f"jobs/{job}").status_code == 200
     assert api.get("/health/live").status_code == 200
     assert api.post("models/sums/predict", json={"instances": [[1, 2, 3]]}).status_code == 200
