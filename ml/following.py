@@ -110,8 +110,9 @@ class Follower:
     def _watch(self, stream: ChangeStream[Document]) -> None:
         read = -SAFETY_SECONDS
         while not self._stop.is_set():
-            changed = False
-            while stream.try_next() is not None:
+            changed, until = False, time.monotonic() + LOOK_SECONDS
+            # What comes without end is read after a while none the less; the rest of it is the next look's.
+            while time.monotonic() < until and stream.try_next() is not None:
                 changed = True
             if changed or time.monotonic() - read >= SAFETY_SECONDS:
                 self._changed()
