@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from flask import Flask, g, request
+from flask import Flask, Response, g, request
 
 from api.errors import from_service
 from api.requests import log_answer, request_id
@@ -29,12 +29,18 @@ def guard(app: Flask, threads: int, predictions: Admission) -> None:
             places.take()
             g.inside = True
 
+    def stay(response: Response) -> Response:
+        # A streamed answer has its thread until the stream ends, which is long after the request was torn down.
+        if response.is_streamed and g.pop("inside", False):
+            response.call_on_close(places.give)
+        return response
+
     def leave(_: BaseException | None) -> None:
-        # With a streamed answer this comes at the stream's end.
         if g.pop("inside", False):
             places.give()
 
     app.before_request(enter)
+    app.after_request(stay)
     app.teardown_request(leave)
     _refuse_early(app, predictions)
 

@@ -7,6 +7,7 @@ from itertools import chain, islice
 from typing import Any, NoReturn
 from urllib.parse import urlencode
 
+from bson import ObjectId
 from eve import Eve
 from eve.endpoints import collections_endpoint, item_endpoint
 from eve.methods.patch import patch_internal
@@ -26,6 +27,7 @@ from api.render import dumps
 from api.requests import json_body
 from api.resources import RESOURCES
 from api.routes.input_files import input_from_form
+from api.routes.jobs import answer_when_ended
 
 NDJSON = "application/x-ndjson"
 
@@ -74,6 +76,8 @@ def item_view(**lookup: Any) -> Any:
         g.query = parse_query(request.args, RESOURCES[name], item=True)
     else:
         _no_parameters()
+    if request.method == "GET" and name == "jobs":
+        return answer_when_ended(ObjectId(lookup["_id"]), lambda: item_endpoint(**lookup))
     if request.method == "PATCH":
         return _change(name, lookup)
     if request.method == "DELETE":

@@ -25,21 +25,26 @@ PARAMETERS = ("store", "timeout_ms", "outputs")
 STORES = ("all", "result", "none")
 MAX_TIMEOUT_MS = 600_000
 MOST_ROWS = 10_000
+#: Rows in a request that is answered by a job. Its list of their ids stays below two megabytes of a document's sixteen.
+MOST_ROWS_LATER = 100_000
 
 Fields = dict[str, Any]
 
 
-def read_request(signature: Signature) -> Fields:
-    """The fields of ml.service.Prediction that this request gives. Raises 415, or 422 with what does not fit."""
+def read_request(signature: Signature, most: int = MOST_ROWS) -> Fields:
+    """The fields of ml.service.Prediction that this request gives, with `most` rows at most.
+
+    Raises 415, or 422 with what does not fit.
+    """
     asked = request._get_current_object()  # type: ignore[attr-defined]
     kind = asked.mimetype
     if kind == JSON:
         _no_parameters()
         quick = read_body(asked.get_data(), signature)
         if quick is None:
-            return _json(signature)
+            return _json(signature, most)
         arrays, others = quick
-        fields = check_fields({"instances": next(iter(arrays.values())), **others})
+        fields = check_fields({"instances": next(iter(arrays.values())), **others}, most=most)
         fields["arrays"] = arrays
         return fields
     try:
@@ -48,21 +53,33 @@ def read_request(signature: Signature) -> Fields:
             fields["arrays"] = {_sole(signature).name: batch_from_npy(asked.get_data(), _sole(signature))}
         elif kind == FORM:
             _no_parameters()
-            fields = _form(signature)
+            fields = _form(signature, most)
         else:
             came = request.headers.get("Content-Type") or "none"
             raise ApiError(415, f"expected Content-Type {JSON}, {NPY} or {FORM}, got {came[:100]}")
     except TensorIssues as error:
         raise ApiError(422, "the rows do not fit the model", error.issues) from None
     rows = len(next(iter(fields["arrays"].values())))
-    if rows > MOST_ROWS:
-        raise ApiError(422, "too many rows", {"body": f"expected at most {MOST_ROWS} rows, got {rows}"})
+    if rows > most:
+        raise ApiError(422, "too many rows", {"body": f"expected at most {most} rows, got {rows}"})
     return fields
 
 
-def _json(signature: Signature) -> Fields:
+def check_later(fields: Fields) -> None:
+    """Refuse what makes no sense where a job gives the answer: it stores, keeps all outputs, and is not waited for."""
+    meaningless: list[str] = [name for name in ("timeout_ms", "outputs") if name in fields]
+    issues = dict.fromkeys(meaningless, "has no meaning with Prefer: respond-async")
+    if fields.get("store", "all") == "none" or (fields.get("store") == "result" and "inputs" not in fields):
+        issues["store"] = f"expected all with Prefer: respond-async, got {describe(fields['store'])}"
+    if "inputs" in fields and fields.get("meta") is not None:
+        issues["meta"] = "with Prefer: respond-async stored inputs have the meta that they are stored with"
+    if issues:
+        raise ApiError(422, "the request does not fit", issues)
+
+
+def _json(signature: Signature, most: int) -> Fields:
     try:
-        return check_fields(json_body())
+        return check_fields(json_body(), most=most)
     except ApiError as error:
         # Where it is no JSON for a NaN or Infinity in a row, say which row and input that is.
         body = lenient_body() if "body" in error.issues else None
@@ -74,7 +91,7 @@ def _json(signature: Signature) -> Fields:
         raise
 
 
-def _form(signature: Signature) -> Fields:
+def _form(signature: Signature, most: int) -> Fields:
     """A row for each part named `file`: an image, or the .npy of one row."""
     spec = _sole(signature)
     form = request.form
@@ -93,7 +110,7 @@ def _form(signature: Signature) -> Fields:
     fields = _parameters(form)
     resize = form.get("resize") == "true"
     rows: list[Array] = []
-    for index, file in enumerate(files[: MOST_ROWS + 1]):
+    for index, file in enumerate(files[: most + 1]):
         data, place = file.read(), f"file[{index}]"
         if data.startswith(NPY_MAGIC):
             row = from_npy(data, place)
@@ -140,7 +157,7 @@ def _no_parameters() -> None:
         raise ApiError(400, "the query is not understood", issues)
 
 
-def check_fields(body: Any, *, rows: bool = True) -> Fields:
+def check_fields(body: Any, *, rows: bool = True, most: int = MOST_ROWS) -> Fields:
     """The request's fields, each checked but for the rows themselves. Raises a 422."""
     if not isinstance(body, dict):
         raise ApiError(422, "the body is an object", {"body": f"expected an object, got {describe(body)}"})
@@ -154,8 +171,8 @@ def check_fields(body: Any, *, rows: bool = True) -> Fields:
     fields = {name: body[name] for name in known if name in body}
     if "inputs" in fields:
         fields["inputs"] = _ids(fields["inputs"], issues)
-    if isinstance(fields.get("instances"), (list, np.ndarray)) and len(fields["instances"]) > MOST_ROWS:
-        issues["instances"] = f"expected at most {MOST_ROWS} rows, got {len(fields['instances'])}"
+    if isinstance(fields.get("instances"), (list, np.ndarray)) and len(fields["instances"]) > most:
+        issues["instances"] = f"expected at most {most} rows, got {len(fields['instances'])}"
     if "meta" in fields:
         _check_meta(fields["meta"], issues)
     if fields.get("store", "all") not in STORES:

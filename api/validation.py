@@ -17,12 +17,10 @@ from flask import current_app
 from api.resources import RESOURCES
 from ml.database.filters import FilterError, check_filter
 from ml.errors import ServiceError
-from ml.service import Service
+from ml.service import MAX_ROW_BYTES, Service
 from ml.tensors import TensorIssues, from_stored, infer_json, is_packed, row_of, to_stored
 from ml.tensors.values import describe
 
-#: The largest row that is stored, as the bytes of its tensors.
-MAX_ROW_BYTES = 8 << 20
 MAX_META_BYTES = 1 << 18
 MAX_META_DEPTH = 16
 

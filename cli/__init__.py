@@ -13,6 +13,7 @@ COMMANDS = {
     "worker": "cli.worker",
     "demo": "cli.demo",
     "model": "cli.model",
+    "job": "cli.job",
     "doctor": "cli.doctor",
     "http": "cli.http",
 }

@@ -9,24 +9,20 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import click
-from bson import ObjectId
 from pymongo.database import Database
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from api.auth.keys import KEY_FILE
 from cli.model import wait_until_built
 from cli.options import fail, open_database, settings_or_exit
+from cli.progress import watch
 from ml.database.client import Document
 from ml.demo import digits
 from ml.jobs.worker import Worker
-from ml.service import JOB_ENDED, Service
+from ml.service import Service
 from settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,7 +53,7 @@ def _run(service: Service, settings: Settings, elsewhere: bool) -> None:
     click.echo(f"stored {len(inputs)} held-out images as inputs")
     job = digits.submit_job(service, model["version"])
     with nullcontext() if elsewhere else _worker(service):
-        ended = _watch(db, job)
+        ended = watch(db, job)
     if ended["status"] != "succeeded":
         fail(f"the job {job} is {ended['status']}: {ended.get('error', '')}")
     share, count = digits.accuracy(db, job)
@@ -121,29 +117,6 @@ class _worker:  # noqa: N801  a context manager reads as a function
     def __exit__(self, *exc: object) -> None:
         self._stop.set()
         self._thread.join()
-
-
-def _watch(db: Database[Document], job: ObjectId) -> dict[str, Any]:
-    """Show the job's progress until it has ended; its document."""
-    columns = (
-        TextColumn("scoring"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(file=sys.stdout)) as bar:
-        task = bar.add_task("job", total=None, rate="")
-        while True:
-            document = db["jobs"].find_one({"_id": job})
-            if document is None:
-                fail(f"the job {job} is gone")
-            progress = document["progress"]
-            rate = f"{progress['rows_per_second']:,.0f} rows/s" if progress["rows_per_second"] else document["status"]
-            bar.update(task, total=progress["total"], completed=progress["done"], rate=rate)
-            if document["status"] in JOB_ENDED:
-                return document
-            time.sleep(0.1)
 
 
 def _print_curl(db: Database[Document], settings: Settings, url: str) -> None:

@@ -17,6 +17,7 @@ from granian.constants import Interfaces
 from cli.announcement import STOPS, announce_when
 from cli.lifeline import end_with_parent
 from cli.options import settings_or_exit
+from cli.stops import when_told_to_stop
 from ml import cores
 
 #: Connections, idle ones included, in each worker process. Small, and a few that say nothing would lock all out.
@@ -81,13 +82,14 @@ def application() -> Any:
     app = create_app(settings, connect(settings.mongo_uri.get_secret_value()))
     service = app.extensions["service"]
     service.start()
+    when_told_to_stop(service.watching.stop)
     # atexit does not run in a process of multiprocessing; this does, after the last request was answered.
     Finalize(None, service.close, exitpriority=10)
     # What is there now stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()
     if settings.pin_threads:
-        cores.keep_to_one(service.admission.inside)
+        cores.keep_to_one(service.busy)
         app.wsgi_app = kept(app.wsgi_app)
     announce_when(lambda: not service.registry.reasons_not_ready(), settings.data_dir / "cache" / "metrics")
     logging.getLogger(__name__).info("worker process %d is up", os.getpid())

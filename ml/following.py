@@ -1,4 +1,4 @@
-"""Tells when the models have changed: by a change stream, or by the clock where there is none."""
+"""Tells when documents have changed: by a change stream, or by the clock where there is none."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pymongo.change_stream import ChangeStream
 from pymongo.database import Database
 from pymongo.errors import ConfigurationError, PyMongoError
 
+from ml.cores import anywhere
 from ml.database.client import Document
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ CLOSE_SECONDS = 5.0
 
 _CHANGED = {"$objectToArray": {"$ifNull": ["$updateDescription.updatedFields", {}]}}
 _OF_THE_BUILD = {"$regexMatch": {"input": "$$this.k", "regex": r"^(re)?build(\.|$)"}}
-#: Changes of the two collections. A build that goes on renews its lease and its log: that is nobody's business.
+#: Changes of the models' two collections. A build that goes on renews its lease and its log: that is nobody's business.
 PIPELINE: list[dict[str, Any]] = [
     {"$match": {"ns.coll": {"$in": ["models", "registry"]}}},
     {
@@ -49,51 +50,69 @@ PIPELINE: list[dict[str, Any]] = [
 
 
 class Follower:
-    """A thread that calls `changed` at once, and again whenever the models may have changed.
+    """A thread that calls `changed` at once, and again whenever what it follows may have changed.
 
-    `changed` reads the collections and may raise PyMongoError; it must not wait for anything else.
+    `pipeline` says which changes of the database these are, `what` how people call what is followed. `changed` reads
+    it and may raise PyMongoError; it must not wait for anything else. With `quiet` that all is well is no news.
     """
 
-    def __init__(self, db: Database[Document], changed: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        db: Database[Document],
+        changed: Callable[[], object],
+        pipeline: list[dict[str, Any]] = PIPELINE,
+        what: str = "models",
+        *,
+        quiet: bool = False,
+    ) -> None:
         self._db = db
         self._changed = changed
+        self._pipeline = pipeline
+        self._what = what
+        self._well = logging.DEBUG if quiet else logging.INFO
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="registry", daemon=True)
+        self._thread = threading.Thread(target=self._loop, name=f"following-{what}", daemon=True)
         self._told = ""
 
     def start(self) -> None:
         self._thread.start()
 
+    def stop(self) -> None:
+        """Let it end, without waiting for that."""
+        self._stop.set()
+
     def close(self) -> None:
         """Stop, whether it was started or not."""
-        self._stop.set()
+        self.stop()
         if self._thread.is_alive():
             self._thread.join(CLOSE_SECONDS)
 
     def _loop(self) -> None:
+        anywhere()
         while not self._stop.is_set():
             try:
                 # What is written while the collections are read is in the stream, as that was opened before.
                 with self._open() as stream:
-                    self._tell(logging.INFO, "the models are followed by a change stream")
+                    self._tell(self._well, f"the {self._what} are followed by a change stream")
                     self._watch(stream)
             except PyMongoError as error:
-                self._tell(logging.WARNING, f"no change stream tells of the models, they are polled: {error}")
+                self._tell(logging.WARNING, f"no change stream tells of the {self._what}, they are polled: {error}")
             except Exception:
-                log.exception("following the models failed; it goes on")
+                log.exception("following the %s failed; it goes on", self._what)
             self._poll()
 
     def _open(self) -> ChangeStream[Document]:
         try:
-            return self._db.watch(PIPELINE, max_await_time_ms=AWAIT_MS)
+            return self._db.watch(self._pipeline, max_await_time_ms=AWAIT_MS)
         except (NotImplementedError, TypeError) as error:  # a database in memory
             raise ConfigurationError(str(error)) from error
 
     def _watch(self, stream: ChangeStream[Document]) -> None:
         read = -SAFETY_SECONDS
         while not self._stop.is_set():
-            changed = False
-            while stream.try_next() is not None:
+            changed, until = False, time.monotonic() + LOOK_SECONDS
+            # What comes without end is read after a while none the less; the rest of it is the next look's.
+            while time.monotonic() < until and stream.try_next() is not None:
                 changed = True
             if changed or time.monotonic() - read >= SAFETY_SECONDS:
                 self._changed()
@@ -106,9 +125,9 @@ class Follower:
             try:
                 self._changed()
             except PyMongoError as error:
-                self._tell(logging.WARNING, f"the models cannot be read: {error}")
+                self._tell(logging.WARNING, f"the {self._what} cannot be read: {error}")
             except Exception:
-                log.exception("following the models failed; it goes on")
+                log.exception("following the %s failed; it goes on", self._what)
             self._stop.wait(POLL_SECONDS)
 
     def _tell(self, level: int, what: str) -> None:

@@ -36,8 +36,11 @@ from ml.idempotency.former import former_run
 from ml.idempotency.keys import Keys as Keys
 from ml.idempotency.keys import Pending as Pending
 from ml.jobs.events import EVENTS
+from ml.jobs.predictions import MAX_ROW_BYTES as MAX_ROW_BYTES
+from ml.jobs.predictions import submit
 from ml.jobs.requests import Jobs
 from ml.jobs.states import BY_CLIENT, ENDED
+from ml.jobs.watching import Watching as Watching
 from ml.live import LiveModel as LiveModel
 from ml.loaded import LIVE_MODELS
 from ml.loaded import Load as Load
@@ -56,6 +59,7 @@ Storing = Literal["all", "result", "none"]
 
 #: How many requests may be inside predict at once, where nothing is said.
 PLACES = 56
+WAITS = 16
 
 #: The states of a job, those in which it has ended, and those that a client may ask for.
 JOB_STATES = tuple(BY_CLIENT)
@@ -114,6 +118,8 @@ class Limits:
     max_batch: int = MAX_BATCH
     queue_limit: int = QUEUE_LIMIT
     places: int = PLACES
+    #: How many of these places may be taken by those who wait for jobs.
+    waits: int = WAITS
     deadline_ms: int = 30_000
     live_models: int = LIVE_MODELS
 
@@ -148,6 +154,7 @@ class Service:
         self.jobs = Jobs(db, self.registry)
         self.webhooks = Webhooks(db, private_webhooks)
         self.keys = Keys(db)
+        self.watching = Watching(db, self.limits.waits, self.admission)
         self._builder = Builder(db, cache / "builds", limits or BuildLimits(), executor)
 
     def start(self, *, keep: bool = True) -> None:
@@ -157,11 +164,16 @@ class Service:
 
     def close(self) -> None:
         """Answer what is queued, commit it, unload."""
+        self.watching.close()
         self._builder.close()
         self.registry.close()
         self.store.close()
         self.keys.close()
         flush()
+
+    def busy(self) -> int:
+        """How many predictions are under way: of those who take a place, the ones that do not just wait."""
+        return self.admission.inside() - self.watching.inside()
 
     def predict(self, asked: Prediction, meant: LiveModel | Load | None = None) -> Answer:
         """Compute, store durably, answer. Raises what ml/errors.py lists, Invalid with an issue per row and input.
@@ -174,10 +186,7 @@ class Service:
         live = meant or self.registry.meant(asked.model, asked.version, asked.alias)
         signature = live.signature
         wanted = _wanted(signature, asked.outputs)
-        arrays, owners = self._rows(signature, asked)
-        rows = len(next(iter(arrays.values())))
-        if asked.meta is not None and len(asked.meta) != rows:
-            raise Invalid("the request does not fit", {"meta": f"expected {rows} objects, got {len(asked.meta)}"})
+        arrays, rows, owners = self._checked(signature, asked)
         if not isinstance(live, LiveModel):
             live = live.wait(deadline)
         live.used = began
@@ -208,6 +217,27 @@ class Service:
             labels=[label_and_score(slot.outputs, row, live.classes) for row in range(rows)],
             timing={**slot.timing, "total_ms": round((time.monotonic() - began) * 1000, 3)},
         )
+
+    def predict_later(self, asked: Prediction, meant: LiveModel | Load | None = None) -> Document:
+        """Check a prediction as `predict` does, then store its rows as inputs and a job over them, all or nothing.
+
+        For stored inputs it is the job alone. The job is for the version that the rows were checked against; its
+        document is returned. Raises as `predict`.
+        """
+        new_id = asked.claim.new_id if asked.claim is not None else ObjectId
+        live = meant or self.registry.meant(asked.model, asked.version, asked.alias)
+        arrays, rows, _ = self._checked(live.signature, asked)
+        stored = asked.inputs is not None
+        ids = list(asked.inputs) if asked.inputs is not None else [new_id() for _ in range(rows)]
+        job: dict[str, Any] = {"_id": new_id(), "model": live.version.name, "version": live.version.number}
+        job["inputs"] = ids
+        if asked.request is not None:
+            job["request"] = asked.request
+        again = asked.claim is not None and asked.claim.again
+        if again and (before := self.db["jobs"].find_one({"_id": job["_id"]})) is not None:
+            return before  # of an earlier run of this request
+        self.jobs.prepare(job, asked.owner, asked.scope, visible=True)
+        return submit(self.db, job, None if stored else arrays, asked.meta, asked.owner)
 
     def change_model(self, before: Mapping[str, Any], changes: dict[str, Any]) -> None:
         """Write a client's changes to a version; see `Catalog.update`. What they make of names holds here at once."""
@@ -263,6 +293,16 @@ class Service:
                 slot.record = replace(slot.record, model=live.facts, classes=live.classes)
             live.batcher.submit(slot)
         return live
+
+    def _checked(
+        self, signature: Signature, asked: Prediction
+    ) -> tuple[dict[str, NDArray[Any]], int, list[str | None] | None]:
+        """The rows, held against the signature; how many they are; and their owners, where they are stored inputs."""
+        arrays, owners = self._rows(signature, asked)
+        rows = len(next(iter(arrays.values())))
+        if asked.meta is not None and len(asked.meta) != rows:
+            raise Invalid("the request does not fit", {"meta": f"expected {rows} objects, got {len(asked.meta)}"})
+        return arrays, rows, owners
 
     def _rows(self, signature: Signature, asked: Prediction) -> tuple[dict[str, NDArray[Any]], list[str | None] | None]:
         try:

@@ -6,10 +6,12 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import numpy as np
+from bson import ObjectId
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
@@ -19,6 +21,7 @@ from ml.database.client import Document
 from ml.database.documents import now, stamp_new
 from ml.database.group_commit import write_together
 from ml.errors import StorageUnavailable
+from ml.executors.base import Arrays
 from ml.metrics import later
 from ml.results import failed, succeeded
 from ml.slots import Record, Slot
@@ -111,7 +114,7 @@ class Store:
         for slot in slots:
             assert slot.record is not None
             if slot.record.store_inputs:
-                inputs += input_documents(slot, slot.record, at)
+                inputs += _inputs(slot, slot.record, at)
             results += result_documents(slot, slot.record, at)
         began = time.monotonic()
         write_together(self._db, inputs, results)
@@ -119,22 +122,33 @@ class Store:
         later(metrics.commit_rows.observe, len(results))
 
 
-def input_documents(slot: Slot, record: Record, at: datetime) -> list[Document]:
-    """The rows of a request as documents of `inputs`."""
+def _inputs(slot: Slot, record: Record, at: datetime) -> list[Document]:
     assert record.inputs is not None
-    names = list(slot.inputs)
+    return input_documents(slot.inputs, record.inputs, record.model["model"], record.meta, record.owner, at)
+
+
+def input_documents(
+    arrays: Arrays,
+    ids: Sequence[ObjectId],
+    model: str,
+    meta: Sequence[Mapping[str, Any] | None] | None,
+    owner: str | None,
+    at: datetime,
+) -> list[Document]:
+    """The rows of a request for a model as documents of `inputs`, one for each id."""
+    names = list(arrays)
     documents = []
-    for row in range(slot.rows):
-        tensors = {name: to_stored(np.asarray(slot.inputs[name][row])) for name in names}
+    for row, id_ in enumerate(ids):
+        tensors = {name: to_stored(np.asarray(arrays[name][row])) for name in names}
         document: dict[str, Any] = {
-            "_id": record.inputs[row],
+            "_id": id_,
             "data": tensors[names[0]] if len(names) == 1 else tensors,
-            "model": record.model["model"],
+            "model": model,
             "source": "predict",
         }
-        if record.meta is not None and record.meta[row]:
-            document["meta"] = record.meta[row]
-        documents.append(stamp_new(document, record.owner, at))
+        if meta is not None and meta[row]:
+            document["meta"] = meta[row]
+        documents.append(stamp_new(document, owner, at))
     return documents
 
 

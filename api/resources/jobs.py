@@ -65,6 +65,7 @@ class Jobs(Resource):
         "started": {"type": "datetime", **_READONLY},
         "ended": {"type": "datetime", **_READONLY},
         "error": {"type": "string", **_READONLY},
+        "request": {"type": "string", **_READONLY},
         "owner": {"type": "string", **_READONLY},
     }
     resource_methods = ["GET", "POST"]

@@ -9,9 +9,13 @@ from flask import Blueprint, current_app, g, request
 from api.auth.caller import current_caller
 from api.errors import CODES, ApiError
 from api.new_ids import current_claim
-from api.predict_request import NPY, read_request
+from api.predict_request import MOST_ROWS, MOST_ROWS_LATER, NPY, check_later, read_request
+from api.preferences import preferences
 from api.render import MIME, dumps
+from api.resources import RESOURCES
+from api.resources.base import AUTOMATIC
 from api.responses import AlmanacResponse
+from ml.database.client import Document
 from ml.errors import ServiceError
 from ml.service import Answer, LiveModel, Load, Prediction, Service, count_request
 from ml.tensors import to_npy
@@ -54,7 +58,8 @@ def _answer(name: str, version: int | None, alias: str | None) -> AlmanacRespons
     try:
         # Which model is looked at first: to be told of a wrong row does not help where there is no such model.
         meant = g.meant = service.registry.meant(name, version, alias)
-        fields = read_request(meant.signature)
+        later = "respond-async" in preferences()
+        fields = read_request(meant.signature, MOST_ROWS_LATER if later else MOST_ROWS)
         caller = current_caller()
         asked = Prediction(
             model=name,
@@ -66,6 +71,9 @@ def _answer(name: str, version: int | None, alias: str | None) -> AlmanacRespons
             claim=current_claim(),
             **fields,
         )
+        if later:
+            check_later(fields)
+            return _accepted(service.predict_later(asked, meant), meant)
         answer = service.predict(asked, meant)
     finally:
         service.admission.give()
@@ -73,6 +81,18 @@ def _answer(name: str, version: int | None, alias: str | None) -> AlmanacRespons
     if _wants_npy():
         return AlmanacResponse(to_npy(next(iter(answer.outputs.values()))), mimetype=NPY)
     return AlmanacResponse(dumps(_body(answer)), mimetype=MIME)
+
+
+def _accepted(job: Document, meant: LiveModel | Load) -> AlmanacResponse:
+    """The answer to a prediction that a job gives."""
+    count_request(meant.version.key, 202)
+    shown = {name: job[name] for name in (*RESOURCES["jobs"].schema, *AUTOMATIC) if name in job}
+    headers = {
+        "Location": f"/api/v1/jobs/{job['_id']}",
+        "ETag": f'"{job["_etag"]}"',
+        "Preference-Applied": "respond-async",
+    }
+    return AlmanacResponse(dumps({**shown, "_status": "OK"}), 202, headers, mimetype=MIME)
 
 
 def _wants_npy() -> bool:

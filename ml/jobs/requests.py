@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bson import ObjectId
@@ -25,18 +25,21 @@ class Jobs:
         self._db = db
         self._registry = registry
 
-    def prepare(self, job: dict[str, Any], owner: str | None, scope: Mapping[str, Any]) -> dict[str, Any]:
+    def prepare(
+        self, job: dict[str, Any], owner: str | None, scope: Mapping[str, Any], *, visible: bool = False
+    ) -> dict[str, Any]:
         """Complete what a client asked for into the document to be stored, which is changed and returned.
 
         The version is resolved now. A filter leaves out what predict stored unless it names `source`. Raises
-        UnknownModel, ModelNotAvailable or, for `inputs` outside `scope`, UnknownDocuments.
+        UnknownModel, ModelNotAvailable or, for `inputs` outside `scope`, UnknownDocuments; `visible` says that they
+        are within it.
         """
         version = self._registry.find(job["model"], job.get("version"), job.get("alias"))
         if version.state in ("failed", "retired"):
             raise ModelNotAvailable(f"{version.name}:{version.number} is {version.state}")
         if job.get("follow") and "inputs" in job:
             raise Invalid("the job does not fit", {"follow": "expected false where inputs are a list of ids, got true"})
-        if "inputs" in job:
+        if "inputs" in job and not visible:
             self._check_visible(job["inputs"], scope)
         job.setdefault("priority", PRIORITY)
         job.setdefault("max_attempts", states.MAX_ATTEMPTS)
@@ -87,12 +90,14 @@ class Jobs:
             raise UnknownDocuments("inputs that do not exist", missing)
 
 
-def rows_filter(job: Mapping[str, Any]) -> dict[str, Any]:
-    """The filter over `inputs` for all rows of a job."""
+def rows_filter(job: Mapping[str, Any], ids: Sequence[ObjectId] | None = None) -> dict[str, Any]:
+    """The filter over `inputs` for all rows of a job, or for those of its rows that have one of these ids."""
     conditions: list[dict[str, Any]] = [dict(job.get("scope") or {})]
-    if job.get("inputs") is not None:
-        conditions.append({"_id": {"$in": list(job["inputs"])}})
-    else:
+    if ids is None:
+        ids = job.get("inputs")
+    if ids is not None:
+        conditions.append({"_id": {"$in": list(ids)}})
+    if job.get("inputs") is None:
         where = job.get("where") or {}
         conditions.append(dict(where))
         if not names_field(where, "source"):

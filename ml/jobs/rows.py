@@ -73,9 +73,8 @@ def without_result(db: Database[Document], job: Mapping[str, Any], inputs: list[
 
 
 def some(db: Database[Document], job: Mapping[str, Any], inputs: list[ObjectId]) -> list[Document]:
-    """Those of the inputs that are the job's, in the order of their ids."""
-    query = {"$and": [{"_id": {"$in": inputs}}, rows_filter(job)]}
-    return list(db["inputs"].find(query, FIELDS).sort("_id", 1))
+    """Those of the inputs that are the job's, in the order of their ids. A list of ids they must be from already."""
+    return list(db["inputs"].find(rows_filter(job, inputs), FIELDS).sort("_id", 1))
 
 
 def count(db: Database[Document], job: Mapping[str, Any]) -> int:
@@ -123,7 +122,7 @@ def _documents(
     if job.get("inputs") is not None:
         ids = sorted(id_ for id_ in job["inputs"] if after is None or id_ > after)
         for at in range(0, len(ids), SWEEP_IDS):
-            query = {"$and": [{"_id": {"$in": ids[at : at + SWEEP_IDS]}}, rows_filter(job)]}
+            query = rows_filter(job, ids[at : at + SWEEP_IDS])
             yield from db["inputs"].find(query, fields).sort("_id", 1)
         return
     cursor = db["inputs"].find(rows_filter(job), fields).sort("_id", 1).hint("_id_").batch_size(CHUNK_ROWS)

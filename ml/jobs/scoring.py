@@ -85,6 +85,8 @@ def _document(
         **fields,
         "protocol": "job",
     }
+    if job.get("request"):  # of a prediction that is answered by this job
+        document["request"] = job["request"]
     if row.get("meta"):
         document["meta"] = row["meta"]
     owner = row.get("owner")

@@ -45,7 +45,15 @@ def command(process: psutil.Process) -> str:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nothing"], ["serve", "--nothing"], ["model", "add"], ["--port", "x"], ["doctor", "--nothing"]]
+    "arguments",
+    [
+        ["nothing"],
+        ["serve", "--nothing"],
+        ["model", "add"],
+        ["--port", "x"],
+        ["doctor", "--nothing"],
+        ["job", "submit", "--model", "m", "--where", "{"],
+    ],
 )
 def test_wrong_usage_is_exit_2(arguments: list[str], tmp_path: Path) -> None:
     done = run(*arguments, data=tmp_path / "data")
@@ -73,7 +81,7 @@ def test_a_wrong_setting_stops_the_start_with_one_line(name: str, value: str, li
 def test_help_needs_no_database_and_names_the_commands() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for command in ("serve", "worker", "demo", "model", "doctor"):
+    for command in ("serve", "worker", "demo", "model", "job", "doctor"):
         assert command in done.stdout
 
 
@@ -97,6 +105,14 @@ def test_a_file_that_is_no_model_fails_with_the_reason(digits: Almanac, tmp_path
     answer = digits.post("models/no-model/predict", json={"instances": [[1]]})
     assert answer.status_code == 409
     assert "no-model:1 is failed" in answer.json()["_error"]["message"]
+
+
+def test_a_job_from_the_command_line_is_run_and_its_rows_are_counted(digits: Almanac) -> None:
+    done = run("job", "submit", "--model", "digits", "--where", '{"tags": "digits-demo"}', "--wait", data=digits.data)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^job \w{24} succeeded: 360 rows, 0 of them failed$", done.stdout, re.MULTILINE)
+    listed = run("job", "list", data=digits.data, COLUMNS="200")
+    assert re.search(r" succeeded .* 360 of 360 ", listed.stdout)
 
 
 def test_the_doctor_finds_nothing_wrong_with_one_that_runs(digits: Almanac) -> None:

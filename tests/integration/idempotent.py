@@ -58,6 +58,7 @@ def predict_form(boundary: str) -> dict[str, Any]:
 
 BATCH = npy(np.array([ROW, ROW], "f4"))
 NPY = {"content_type": "application/x-npy"}
+LATER = {"environ_overrides": {"HTTP_PREFER": "respond-async"}}
 
 
 #: A path, the same request twice, and what is made by one.
@@ -68,6 +69,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, int]]] = {
     "predict, results alone": (URL, {"json": {"instances": [ROW], "store": "result"}}, {}, {"results": 1}),
     "predict, nothing stored": (URL, {"json": {"instances": [ROW], "store": "none"}}, {}, {}),
     "predict npy": (URL, {"data": BATCH, **NPY}, {}, {"inputs": 2, "results": 2}),
+    "predict later": (URL, {"json": {"instances": [ROW, ROW]}, **LATER}, {}, {"inputs": 2, "jobs": 1}),
     "predict files": (URL, predict_form("one"), predict_form("two"), {"inputs": 1, "results": 1}),
     "one input": ("inputs", {"json": {"data": ROW, "tags": ["t"]}}, {}, {"inputs": 1}),
     "inputs": ("inputs", {"json": [{"data": ROW}, {"data": [9, 9, 9]}, {"data": ROW}]}, {}, {"inputs": 3}),

@@ -43,7 +43,7 @@ def test_the_same_again_gives_the_stored_answer_also_after_a_restart(
     serve()
     api = make_api(client)
     told = api.post(path, headers=KEY, **first)
-    assert told.status_code in (200, 201), told.json
+    assert told.status_code in (200, 201, 202), told.json
     assert "Idempotency-Replayed" not in told.headers
     for server in (api, make_api(client)):
         again = server.post(path, headers=KEY, **(second or first))
@@ -82,7 +82,7 @@ def test_another_request_under_the_same_key_is_a_conflict(
     api: Api, client: Client, serve: Callable[..., Any], path: str, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     serve()
-    assert api.post(path, headers=KEY, **first).status_code in (200, 201)
+    assert api.post(path, headers=KEY, **first).status_code in (200, 201, 202)
     before = {name: stored(client, name) for name in (*MADE, "idempotency")}
     second = {**second, "headers": {**second.get("headers", {}), **KEY}}
     answer = api.post(path, **second)

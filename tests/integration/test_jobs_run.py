@@ -26,6 +26,7 @@ from tests.integration.jobs import claim, expire_lease, insert_rows, reload, res
 def _chunks_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "FIRST_ROWS", 256)
     monkeypatch.setattr(rows, "CHUNK_ROWS", 256)
+    monkeypatch.setattr(memory, "CHUNK_SECONDS", 60.0)
 
 
 def test_every_row_gets_one_result_with_its_own_values(service: Service, client: Any, stub: Callable[..., Any]) -> None:

@@ -129,15 +129,31 @@ def test_the_data_of_anothers_input_is_not_there(alice: Api, api: Api, ids: Any)
 
 
 @pytest.mark.usefixtures("untouched")
+def test_nobody_waits_for_anothers_job(alice: Api, api: Api, ids: Any) -> None:
+    for other in (ids["bob"]["jobs"], ids["admin"]["jobs"], str(ObjectId())):
+        for path, headers in ((f"jobs/{other}/events", {}), (f"jobs/{other}", {"Prefer": "wait=60"})):
+            assert alice.get(path, headers=headers).status_code == alice.head(path, headers=headers).status_code == 404
+    for caller, job in ((alice, ids["alice"]["jobs"]), (api, ids["bob"]["jobs"])):
+        assert caller.head(f"jobs/{job}/events").status_code == 200
+        with caller.get(f"jobs/{job}/events") as stream:
+            parts = iter(stream.response)
+            assert [job in next(parts).decode() for _ in range(2)] == [False, True]  # how to come again; the job
+
+
+@pytest.mark.usefixtures("untouched")
 def test_anothers_inputs_are_not_scored(alice: Api, ids: Any) -> None:
     theirs = ids["bob"]["inputs"]
     for store in ("all", "none"):
         answer = alice.post("models/sums/predict", json={"inputs": [ids["alice"]["inputs"], theirs], "store": store})
         assert answer.status_code == 404
         assert answer.json["_issues"] == {"inputs[1]": f"there is no input {theirs}"}
-    answer = alice.post("jobs", json={"model": "sums", "inputs": [theirs]})
-    assert answer.status_code == 404
-    assert answer.json["_issues"] == {"inputs[0]": f"there is no input {theirs}"}
+    for path, body, headers in (
+        ("jobs", {"model": "sums", "inputs": [theirs]}, {}),
+        ("models/sums/predict", {"inputs": [theirs]}, {"Prefer": "respond-async"}),
+    ):
+        answer = alice.post(path, json=body, headers=headers)
+        assert answer.status_code == 404
+        assert answer.json["_issues"] == {"inputs[0]": f"there is no input {theirs}"}
 
 
 def test_embedding_reaches_no_further(alice: Api, api: Api, client: Client, ids: Any) -> None:

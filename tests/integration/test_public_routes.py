@@ -14,7 +14,7 @@ from settings import Settings
 from tests.conftest import ADMIN_KEY, Api
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-EXAMPLES = {"_id": "0" * 24, "input_id": "0" * 24, "name": "m", "version": 1, "alias": "stable"}
+EXAMPLES = {"_id": "0" * 24, "input_id": "0" * 24, "job_id": "0" * 24, "name": "m", "version": 1, "alias": "stable"}
 
 
 def rules(api: Api) -> list[Rule]:
@@ -48,7 +48,7 @@ def test_every_rule_and_method_is_refused_without_a_valid_key(mock_api: Api, tok
             else:
                 assert refused(answer), (method, url)
             seen += 1
-    assert seen >= 8 * 17
+    assert seen >= 8 * 18
 
 
 def test_the_public_list_is_short_and_real(mock_api: Api) -> None:
@@ -70,6 +70,7 @@ def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
         ),
         "/api/v1/webhooks/secret",
         "/api/v1/inputs/<ObjectId:input_id>/data",
+        "/api/v1/jobs/<ObjectId:job_id>/events",
         "/api/v1/models/<name>/predict",
         "/api/v1/models/<name>/versions/<int:version>/predict",
         "/api/v1/models/<name>/aliases/<alias>/predict",
