@@ -18,7 +18,7 @@ SECRETS_DIR = Path("/run/secrets")
 
 #: Settings that the documentation names and this version does not have: to set one is an error, not a silent nothing.
 PLANNED = frozenset(
-    """LEASE_SECONDS WEBHOOK_PRIVATE_TARGETS AUTH
+    """WEBHOOK_PRIVATE_TARGETS AUTH
     SECRET_KEY RATE_LIMIT RATE_LIMIT_STORAGE TRUSTED_HOSTS CORS_ORIGINS TLS_CERT TLS_KEY RETENTION_DAYS""".split()
 )
 
@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     live_models: Annotated[int, Field(ge=1, le=1000)] = 8
     #: How long a prediction may take where the request says nothing.
     deadline_ms: Annotated[int, Field(ge=1, le=600_000)] = 30_000
+    #: How long a worker that says nothing keeps its job.
+    lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 15
     #: Whether /metrics answers without a key.
     metrics_public: bool = False
     max_body_mb: Annotated[int, Field(ge=1, le=2048)] = 64

@@ -39,7 +39,7 @@ def command(host: str | None, port: int | None, parent: int | None) -> None:
             server = make_server(settings.host, port, make_worker_app(settings, service), threaded=True)
             threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
         try:
-            Worker(db, service.registry, stop).run()
+            Worker(db, service.registry, stop, settings.lease_seconds).run()
         finally:
             if server is not None:
                 server.shutdown()

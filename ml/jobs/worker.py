@@ -24,17 +24,24 @@ POLL_SECONDS = 0.25
 class Worker:
     """Runs jobs in the thread that calls `run`, until `stop` is set."""
 
-    def __init__(self, db: Database[Document], registry: Registry, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        db: Database[Document],
+        registry: Registry,
+        stop: threading.Event,
+        lease_seconds: float = states.LEASE_SECONDS,
+    ) -> None:
         self._db = db
         self._registry = registry
         self._stop = stop
+        self._lease_seconds = lease_seconds
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
     def run(self) -> None:
         """Claim and run until stopped. What the database refuses for a moment is tried again."""
         while not self._stop.is_set():
             try:
-                job = states.claim(self._db["jobs"], self._name)
+                job = self._claim()
             except PyMongoError as error:
                 log.warning("no job can be claimed: %s", error)
                 job = None
@@ -46,10 +53,13 @@ class Worker:
     def run_pending(self) -> int:
         """Run what can be claimed now, then return: how many jobs."""
         count = 0
-        while not self._stop.is_set() and (job := states.claim(self._db["jobs"], self._name)) is not None:
+        while not self._stop.is_set() and (job := self._claim()) is not None:
             self._run(job)
             count += 1
         return count
+
+    def _claim(self) -> Document | None:
+        return states.claim(self._db["jobs"], self._name, self._lease_seconds)
 
     def _run(self, job: Document) -> None:
         log.info("job %s: claimed, fence %d", job["_id"], job["fence"])
@@ -94,7 +104,7 @@ class _Heartbeat:
         self._thread.join()
 
     def _loop(self) -> None:
-        while not self._done.wait(states.LEASE_SECONDS / 3):
+        while not self._done.wait(self._job["lease_seconds"] / 3):
             try:
                 if not states.renew(self._db["jobs"], self._job):
                     return
