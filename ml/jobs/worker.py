@@ -8,7 +8,7 @@ import socket
 import threading
 
 from pymongo.database import Database
-from pymongo.errors import AutoReconnect, ExecutionTimeout, PyMongoError
+from pymongo.errors import AutoReconnect, CursorNotFound, ExecutionTimeout, PyMongoError
 
 from ml.database.client import Document
 from ml.errors import StorageUnavailable
@@ -73,7 +73,7 @@ class Worker:
             except Stopped:
                 states.give_back(jobs, job)
                 log.info("job %s: back in the queue", job["_id"])
-            except (AutoReconnect, ExecutionTimeout, StorageUnavailable) as error:
+            except (AutoReconnect, CursorNotFound, ExecutionTimeout, StorageUnavailable) as error:
                 # Its lease runs out, and it is claimed again, here or elsewhere.
                 log.warning("job %s: the database went away: %s", job["_id"], error)
             except Exception as error:
