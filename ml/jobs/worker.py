@@ -8,9 +8,10 @@ import socket
 import threading
 
 from pymongo.database import Database
-from pymongo.errors import AutoReconnect, CursorNotFound, ExecutionTimeout, PyMongoError
+from pymongo.errors import PyMongoError
 
 from ml.database.client import Document
+from ml.database.refusals import refused
 from ml.errors import StorageUnavailable
 from ml.jobs import states
 from ml.jobs.scorer import Lost, Scorer, Stopped
@@ -73,12 +74,13 @@ class Worker:
             except Stopped:
                 states.give_back(jobs, job)
                 log.info("job %s: back in the queue", job["_id"])
-            except (AutoReconnect, CursorNotFound, ExecutionTimeout, StorageUnavailable) as error:
-                # Its lease runs out, and it is claimed again, here or elsewhere.
-                log.warning("job %s: the database went away: %s", job["_id"], error)
             except Exception as error:
-                log.exception("job %s: failed", job["_id"])
-                self._fail(job, error)
+                if isinstance(error, StorageUnavailable) or (isinstance(error, PyMongoError) and not refused(error)):
+                    # Its lease runs out, and it is claimed again, here or elsewhere.
+                    log.warning("job %s: the database went away: %s", job["_id"], error)
+                else:
+                    log.exception("job %s: failed", job["_id"])
+                    self._fail(job, error)
 
     def _fail(self, job: Document, error: Exception) -> None:
         try:

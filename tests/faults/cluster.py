@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ LEASE_SECONDS = 2.0
 OPEN_TRANSACTION_SECONDS = 20
 #: Within this a job of 5,000 rows ends, whatever is killed meanwhile, on a machine that has other work too.
 END_SECONDS = 90 + OPEN_TRANSACTION_SECONDS
+HOOKED = ("-m", "tests.faults.hooked_worker")
 ENDED = ("succeeded", "failed", "canceled")
 
 
@@ -48,6 +49,9 @@ class Cluster:
         self.db = database_of(self.client)
         self._models = directory
         self._artefact = self.add_model("sums", SECONDS_PER_ROW)
+        self.add_rows("probe", 1, ROWS + 1)
+        self._spare: subprocess.Popen[bytes] | None = None
+        #: By _id, the sum of each.
         self.inputs = self.add_rows("rows", ROWS)
 
     def _start(self) -> Almanac:
@@ -112,8 +116,6 @@ class Cluster:
 
     def run_probe(self) -> None:
         """Have a job of one row done: every worker that could take it has let go of what it did before."""
-        if not hasattr(self, "_probe"):
-            self._probe = self.add_rows("probe", 1)
         assert self.wait_for_end(self.submit("probe"))["status"] == "succeeded"
 
     # Processes
@@ -156,42 +158,33 @@ class Cluster:
             return None
 
     @contextmanager
-    def worker(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-        """One more worker process: `run.py worker`, or `command`. It is ended afterwards, if it lives."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("ALMANAC_")}
-        settings: Mapping[str, str] = {
-            "ALMANAC_DATA_DIR": str(self.data),
-            "ALMANAC_MONGO_URI": (self.data / "mongo.uri").read_text().strip(),
-            "ALMANAC_ADMIN_KEY": (self.data / "admin.key").read_text().strip(),
-            "ALMANAC_LEASE_SECONDS": str(LEASE_SECONDS),
-        }
-        with (self._logs / "workers.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, *(command or [str(ROOT / "run.py"), "worker"])],
-                cwd=ROOT,
-                env={**kept, **settings},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+    def another_worker(self) -> Iterator[psutil.Process]:
+        """One more `run.py worker`, which takes jobs from the beginning on."""
+        process = self._launch(str(ROOT / "run.py"), "worker")
         try:
-            yield process
+            with self.own_worker_stopped():
+                self.run_probe()
+            yield psutil.Process(process.pid)
         finally:
-            if process.poll() is None:
-                psutil.Process(process.pid).resume()
-                process.terminate()
-                try:
-                    process.wait(30)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+            end(process)
+
+    @contextmanager
+    def hooked_worker(self, point: str, number: int, name: str) -> Iterator[psutil.Process]:
+        """A worker that sends itself the signal `name` when it is at `point` for that time; see hooked_worker.py."""
+        # To start one takes about as long as a test does: the next one's is started now.
+        process, self._spare = self._spare or self._launch(*HOOKED), self._launch(*HOOKED)
+        assert process.stdin is not None
+        try:
+            process.stdin.write(f"{point} {number} {name}\n".encode())
+            process.stdin.close()
+            yield psutil.Process(process.pid)
+        finally:
+            end(process)
 
     @contextmanager
     def own_worker_stopped(self) -> Iterator[psutil.Process]:
         """Almanac's own worker, asleep until the end or until it is resumed."""
-        self.wait_until_whole()
-        self.run_probe()
-        process = self.find("worker")
-        assert process is not None
+        process = until(lambda: self.find("worker"), 60, "the worker is there")
         process.suspend()
         try:
             yield process
@@ -199,11 +192,46 @@ class Cluster:
             if process.is_running():
                 process.resume()
 
+    def _launch(self, *command: str) -> subprocess.Popen[bytes]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ALMANAC_")}
+        settings = {
+            "ALMANAC_DATA_DIR": str(self.data),
+            "ALMANAC_MONGO_URI": (self.data / "mongo.uri").read_text().strip(),
+            "ALMANAC_ADMIN_KEY": (self.data / "admin.key").read_text().strip(),
+            "ALMANAC_LEASE_SECONDS": str(LEASE_SECONDS),
+            "ALMANAC_LOG_FORMAT": "console",
+        }
+        with (self._logs / "workers.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, *command],
+                cwd=ROOT,
+                env={**kept, **settings},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
     def printed(self) -> str:
         """The last of what all processes printed."""
         logs = sorted(self._logs.glob("*.log"), key=lambda path: path.stat().st_mtime)
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-6000:]}" for path in logs[-3:])
 
     def close(self) -> None:
+        if self._spare is not None:
+            end(self._spare)
         self.client.close()
         self.almanac.stop()
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a worker, if it lives."""
+    if process.stdin is not None:
+        process.stdin.close()
+    if process.poll() is None:
+        psutil.Process(process.pid).resume()
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

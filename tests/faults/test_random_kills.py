@@ -5,22 +5,18 @@ TEST_RUNS says how often. Each run has a seed, which is in the test's name; TEST
 
 from __future__ import annotations
 
-import os
 import random
 import threading
-import time
 from collections.abc import Callable
 
+import psutil
 import pytest
 
 from tests.faults.checks import check_computed, check_ended
 from tests.faults.cluster import ROWS, Cluster
+from tests.faults.seeds import RUNS, seeds
 from tests.faults.visitor import Visitor
 from tests.waiting import until
-
-RUNS = int(os.environ.get("TEST_RUNS", "5"))
-FIRST = int(os.environ.get("TEST_SEED", time.time_ns() // 1_000_000 % 1_000_000))
-SEEDS = range(FIRST, FIRST + RUNS)
 
 
 def kill(name: str) -> Callable[[Cluster], None]:
@@ -29,6 +25,7 @@ def kill(name: str) -> Callable[[Cluster], None]:
     def do(cluster: Cluster) -> None:
         process = until(lambda: cluster.find(name), 30, f"{name} is there")
         process.kill()
+        until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, 30, f"{name} is dead")
 
     return do
 
@@ -61,7 +58,7 @@ KILLS: dict[str, tuple[Callable[[Cluster], None], set[int]]] = {
 }
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", seeds(RUNS))
 def test_a_job_survives_a_kill(seed: int, cluster: Cluster) -> None:
     rng = random.Random(seed)
     name = list(KILLS)[seed % len(KILLS)]
