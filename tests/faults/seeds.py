@@ -9,7 +9,7 @@ RUNS = int(os.environ.get("TEST_RUNS", "5"))
 #: The seed of the first run; the next has the next. Another each time, where none is asked for.
 FIRST = int(os.environ.get("TEST_SEED", time.time_ns() // 1_000_000 % 1_000_000))
 #: More than in every run of the whole suite.
-LONG = RUNS > 5
+LONG = "TEST_RUNS" in os.environ
 
 
 def seeds(runs: int) -> range:

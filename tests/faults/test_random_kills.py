@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from tests.faults.checks import check_computed, check_ended
-from tests.faults.cluster import ROWS, Cluster
-from tests.faults.seeds import RUNS, seeds
+from tests.faults.cluster import ENDED, ROWS, Cluster
+from tests.faults.seeds import LONG, RUNS, seeds
 from tests.faults.visitor import Visitor
 from tests.waiting import until
 
@@ -64,7 +64,7 @@ def test_a_job_survives_a_kill(seed: int, cluster: Cluster) -> None:
     name = list(KILLS)[seed % len(KILLS)]
     do, allowed = KILLS[name]
     rows, more = rng.randrange(ROWS), rng.random() * 0.1
-    print(f"seed {seed}: {name} is killed when {rows} rows were computed and {more:.3f} s later")
+    print(f"seed {seed}: {name} is killed {more:.3f} s after {rows} rows were computed; {cluster.data.parent} has logs")
 
     tally = cluster.tally()
     job = cluster.submit()
@@ -81,4 +81,39 @@ def test_a_job_survives_a_kill(seed: int, cluster: Cluster) -> None:
     assert not visitor.wrong
     assert set(visitor.codes) <= allowed, visitor.codes
     assert cluster.db["inputs"].count_documents({"_id": {"$in": visitor.told}}) == len(visitor.told)
+    if name not in ("mongod", "everything"):  # what is read may not be in the journal yet
+        assert visitor.done == sorted(visitor.done)
     print(f"{again} rows were computed again; answers: {dict(visitor.codes)}")
+
+
+@pytest.mark.skipif(not LONG, reason="make faults runs it; test_windows.py has the worst points")
+@pytest.mark.parametrize("seed", seeds(max(1, RUNS // 10)))
+def test_a_job_survives_a_worker_that_sleeps_for_longer_than_its_lease(seed: int, cluster: Cluster) -> None:
+    rng = random.Random(seed)
+    rows, more = rng.randrange(ROWS), rng.random() * 0.5
+    print(f"seed {seed}: the worker stops after {rows} rows; it wakes {more:.3f} s after another took over")
+
+    with cluster.another_worker() as other:
+        own = cluster.find("worker")
+        assert own is not None
+        tally = cluster.tally()
+        job = cluster.submit()
+        until(lambda: tally.rows().total() >= rows, 60, f"{rows} rows are computed")
+        sleeper = cluster.holder(job)
+        if sleeper is None:  # it has ended just now
+            return
+        sleeper.suspend()
+        rival = own if sleeper == other else other
+        until(lambda: cluster.holder(job) == rival or cluster.job(job)["status"] in ENDED, 60, "another takes over")
+        threading.Event().wait(more)
+        sleeper.resume()
+        cluster.wait_for_end(job)
+        check_ended(cluster, job, cluster.inputs)
+        # It takes the next job only when it is done with the old one.
+        rival.suspend()
+        try:
+            cluster.run_probe()
+        finally:
+            rival.resume()
+        check_ended(cluster, job, cluster.inputs)
+        check_computed(tally, cluster.inputs)

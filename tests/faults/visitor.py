@@ -12,7 +12,9 @@ from tests.faults.cluster import Cluster
 
 
 class Visitor:
-    """One thread. `codes` counts the answers (0: the connection failed), `told` are the inputs that were accepted."""
+    """One thread. `codes` counts the answers (0: the connection failed), `told` are the inputs that were accepted,
+    `done` is how many rows the job had, each time that it was looked at.
+    """
 
     def __init__(self, cluster: Cluster, job: ObjectId) -> None:
         self._cluster = cluster
@@ -22,6 +24,7 @@ class Visitor:
         self._stop = threading.Event()
         self.codes: Counter[int] = Counter()
         self.told: list[ObjectId] = []
+        self.done: list[int] = []
         self.wrong: list[str] = []
         self._thread = threading.Thread(target=self._go_on)
 
@@ -39,7 +42,9 @@ class Visitor:
             stored = self._ask("POST", "inputs", {"data": [1, 2, 3], "tags": ["visitor"]})
             if stored is not None and stored.status_code == 201:
                 self.told.append(ObjectId(stored.json()["_id"]))
-            self._ask("GET", f"jobs/{self._job}")
+            seen = self._ask("GET", f"jobs/{self._job}")
+            if seen is not None and seen.status_code == 200:
+                self.done.append(seen.json()["progress"]["done"])
 
     def _ask(self, method: str, path: str, body: object = None) -> requests.Response | None:
         try:
