@@ -128,16 +128,18 @@ class Cluster:
         """The supervisor's child that runs `run.py ARGUMENT`, or mongod."""
         for process in self.supervisor.children():
             try:
-                if process.status() == psutil.STATUS_ZOMBIE:
+                if is_dead(process):
                     continue
                 if argument == process.name() or argument in process.cmdline()[2:3]:
                     return process
-            except psutil.NoSuchProcess:
+            except psutil.Error:  # it has just ended
                 continue
         return None
 
     def wait_until_whole(self) -> None:
-        """Until all processes are there, and HTTP is ready."""
+        """Until all processes are there, and HTTP is ready; started again where a failed test left nothing."""
+        if self.almanac.process.poll() is not None:
+            self.almanac = self._start()
         for name in ("http", "worker", "mongod"):
             until(lambda name=name: self.find(name), 60, f"{name} is there")  # type: ignore[misc]
         until(self.almanac.is_ready, 60, "HTTP is ready")
@@ -221,6 +223,14 @@ class Cluster:
             end(self._spare)
         self.client.close()
         self.almanac.stop()
+
+
+def is_dead(process: psutil.Process) -> bool:
+    """Whether it has ended, be it still its parent's zombie."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

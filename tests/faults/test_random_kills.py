@@ -9,11 +9,10 @@ import random
 import threading
 from collections.abc import Callable
 
-import psutil
 import pytest
 
 from tests.faults.checks import check_computed, check_ended
-from tests.faults.cluster import ENDED, ROWS, Cluster
+from tests.faults.cluster import ENDED, ROWS, Cluster, is_dead
 from tests.faults.seeds import LONG, RUNS, seeds
 from tests.faults.visitor import Visitor
 from tests.waiting import until
@@ -25,7 +24,7 @@ def kill(name: str) -> Callable[[Cluster], None]:
     def do(cluster: Cluster) -> None:
         process = until(lambda: cluster.find(name), 30, f"{name} is there")
         process.kill()
-        until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, 30, f"{name} is dead")
+        until(lambda: is_dead(process), 30, f"{name} is dead")
 
     return do
 
