@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +16,7 @@ from ml.database.client import connect, database_of
 from tests.conftest import add_stub
 from tests.end_to_end.almanac import ROOT, Almanac, free_port
 from tests.faults.tally import Tally
+from tests.faults.workers import Workers, is_dead
 from tests.waiting import until
 
 ROWS = 5_000
@@ -30,7 +28,6 @@ LEASE_SECONDS = 2.0
 OPEN_TRANSACTION_SECONDS = 20
 #: Within this a job of 5,000 rows ends, whatever is killed meanwhile, on a machine that has other work too.
 END_SECONDS = 90 + OPEN_TRANSACTION_SECONDS
-HOOKED = ("-m", "tests.faults.hooked_worker")
 ENDED = ("succeeded", "failed", "canceled")
 
 
@@ -50,7 +47,7 @@ class Cluster:
         self._models = directory
         self._artefact = self.add_model("sums", SECONDS_PER_ROW)
         self.add_rows("probe", 1, ROWS + 1)
-        self._spare: subprocess.Popen[bytes] | None = None
+        self.workers = Workers(self.data, directory / "workers.log", LEASE_SECONDS)
         #: By _id, the sum of each.
         self.inputs = self.add_rows("rows", ROWS)
 
@@ -136,12 +133,16 @@ class Cluster:
                 continue
         return None
 
+    def process(self, name: str) -> psutil.Process:
+        """The same, waited for."""
+        return until(lambda: [found] if (found := self.find(name)) else [], 60, f"{name} is there")[0]
+
     def wait_until_whole(self) -> None:
         """Until all processes are there, and HTTP is ready; started again where a failed test left nothing."""
         if self.almanac.process.poll() is not None:
             self.almanac = self._start()
         for name in ("http", "worker", "mongod"):
-            until(lambda name=name: self.find(name), 60, f"{name} is there")  # type: ignore[misc]
+            self.process(name)
         until(self.almanac.is_ready, 60, "HTTP is ready")
 
     def start_again(self) -> None:
@@ -162,31 +163,15 @@ class Cluster:
     @contextmanager
     def another_worker(self) -> Iterator[psutil.Process]:
         """One more `run.py worker`, which takes jobs from the beginning on."""
-        process = self._launch(str(ROOT / "run.py"), "worker")
-        try:
+        with self.workers.start(str(ROOT / "run.py"), "worker") as process:
             with self.own_worker_stopped():
                 self.run_probe()
-            yield psutil.Process(process.pid)
-        finally:
-            end(process)
-
-    @contextmanager
-    def hooked_worker(self, point: str, number: int, name: str) -> Iterator[psutil.Process]:
-        """A worker that sends itself the signal `name` when it is at `point` for that time; see hooked_worker.py."""
-        # To start one takes about as long as a test does: the next one's is started now.
-        process, self._spare = self._spare or self._launch(*HOOKED), self._launch(*HOOKED)
-        assert process.stdin is not None
-        try:
-            process.stdin.write(f"{point} {number} {name}\n".encode())
-            process.stdin.close()
-            yield psutil.Process(process.pid)
-        finally:
-            end(process)
+            yield process
 
     @contextmanager
     def own_worker_stopped(self) -> Iterator[psutil.Process]:
         """Almanac's own worker, asleep until the end or until it is resumed."""
-        process = until(lambda: self.find("worker"), 60, "the worker is there")
+        process = self.process("worker")
         process.suspend()
         try:
             yield process
@@ -194,54 +179,12 @@ class Cluster:
             if process.is_running():
                 process.resume()
 
-    def _launch(self, *command: str) -> subprocess.Popen[bytes]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("ALMANAC_")}
-        settings = {
-            "ALMANAC_DATA_DIR": str(self.data),
-            "ALMANAC_MONGO_URI": (self.data / "mongo.uri").read_text().strip(),
-            "ALMANAC_ADMIN_KEY": (self.data / "admin.key").read_text().strip(),
-            "ALMANAC_LEASE_SECONDS": str(LEASE_SECONDS),
-            "ALMANAC_LOG_FORMAT": "console",
-        }
-        with (self._logs / "workers.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, *command],
-                cwd=ROOT,
-                env={**kept, **settings},
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
     def printed(self) -> str:
         """The last of what all processes printed."""
         logs = sorted(self._logs.glob("*.log"), key=lambda path: path.stat().st_mtime)
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-6000:]}" for path in logs[-3:])
 
     def close(self) -> None:
-        if self._spare is not None:
-            end(self._spare)
+        self.workers.close()
         self.client.close()
         self.almanac.stop()
-
-
-def is_dead(process: psutil.Process) -> bool:
-    """Whether it has ended, be it still its parent's zombie."""
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End a worker, if it lives."""
-    if process.stdin is not None:
-        process.stdin.close()
-    if process.poll() is None:
-        psutil.Process(process.pid).resume()
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

@@ -12,9 +12,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults.checks import check_computed, check_ended
-from tests.faults.cluster import ENDED, ROWS, Cluster, is_dead
+from tests.faults.cluster import ENDED, ROWS, Cluster
 from tests.faults.seeds import LONG, RUNS, seeds
 from tests.faults.visitor import Visitor
+from tests.faults.workers import is_dead
 from tests.waiting import until
 
 
@@ -22,7 +23,7 @@ def kill(name: str) -> Callable[[Cluster], None]:
     """Kill the process of that name; the supervisor does the rest."""
 
     def do(cluster: Cluster) -> None:
-        process = until(lambda: cluster.find(name), 30, f"{name} is there")
+        process = cluster.process(name)
         process.kill()
         until(lambda: is_dead(process), 30, f"{name} is dead")
 
@@ -93,8 +94,7 @@ def test_a_job_survives_a_worker_that_sleeps_for_longer_than_its_lease(seed: int
     print(f"seed {seed}: the worker stops after {rows} rows; it wakes {more:.3f} s after another took over")
 
     with cluster.another_worker() as other:
-        own = cluster.find("worker")
-        assert own is not None
+        own = cluster.process("worker")
         tally = cluster.tally()
         job = cluster.submit()
         until(lambda: tally.rows().total() >= rows, 60, f"{rows} rows are computed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -24,7 +25,8 @@ def short_transactions(cluster: Cluster) -> Iterator[None]:
     """mongod ends a transaction that its worker left open after 2 s, not 20."""
     uri = (cluster.data / "mongo.uri").read_text().strip()
     password = (cluster.data / "root.pw").read_text().strip()
-    with MongoClient(uri, username="root", password=password, authSource="admin") as root:
+    root: MongoClient[dict[str, Any]] = MongoClient(uri, username="root", password=password, authSource="admin")
+    with root:
         root.admin.command("setParameter", 1, transactionLifetimeLimitSeconds=2)
         yield
         root.admin.command("setParameter", 1, transactionLifetimeLimitSeconds=OPEN_TRANSACTION_SECONDS)
@@ -42,7 +44,7 @@ def committed_rows(cluster: Cluster, inputs: Inputs, job: ObjectId) -> list[int]
 
 
 def test_dead_after_a_commit_and_before_anything_else(cluster: Cluster, inputs: Inputs) -> None:
-    with cluster.own_worker_stopped() as rival, cluster.hooked_worker("committed", 3, "KILL") as victim:
+    with cluster.own_worker_stopped() as rival, cluster.workers.hooked("committed", 3, "KILL") as victim:
         tally = cluster.tally()
         job = cluster.submit("few")
         assert victim.wait(30) == -signal.SIGKILL
@@ -58,7 +60,7 @@ def test_dead_after_a_commit_and_before_anything_else(cluster: Cluster, inputs: 
 
 
 def test_dead_after_the_last_chunk_and_before_the_job_ends(cluster: Cluster, inputs: Inputs) -> None:
-    with cluster.own_worker_stopped() as rival, cluster.hooked_worker("end", 1, "KILL") as victim:
+    with cluster.own_worker_stopped() as rival, cluster.workers.hooked("end", 1, "KILL") as victim:
         tally = cluster.tally()
         job = cluster.submit("few")
         assert victim.wait(30) == -signal.SIGKILL
@@ -74,7 +76,7 @@ def test_dead_after_the_last_chunk_and_before_the_job_ends(cluster: Cluster, inp
 @pytest.mark.usefixtures("short_transactions")
 @pytest.mark.parametrize("point", ["advance", "commit"])
 def test_dead_within_a_commit(cluster: Cluster, inputs: Inputs, point: str) -> None:
-    with cluster.own_worker_stopped() as rival, cluster.hooked_worker(point, 3, "KILL") as victim:
+    with cluster.own_worker_stopped() as rival, cluster.workers.hooked(point, 3, "KILL") as victim:
         tally = cluster.tally()
         job = cluster.submit("few")
         assert victim.wait(30) == -signal.SIGKILL
@@ -91,7 +93,7 @@ def test_dead_within_a_commit(cluster: Cluster, inputs: Inputs, point: str) -> N
 @pytest.mark.usefixtures("short_transactions")
 @pytest.mark.parametrize("point", ["begin", "advance", "commit"] if LONG else ["begin", "commit"])
 def test_asleep_for_longer_than_the_lease(cluster: Cluster, inputs: Inputs, point: str) -> None:
-    with cluster.own_worker_stopped() as rival, cluster.hooked_worker(point, 3, "STOP") as sleeper:
+    with cluster.own_worker_stopped() as rival, cluster.workers.hooked(point, 3, "STOP") as sleeper:
         tally = cluster.tally()
         job = cluster.submit("few")
         until(lambda: sleeper.status() == psutil.STATUS_STOPPED, 30, "the worker stops itself")
