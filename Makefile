@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.made
 
-.PHONY: run setup test lint format bench stack stack-test lock clean
+.PHONY: run setup test faults lint format bench stack stack-test lock clean
 
 run: setup
 	@$(PY) run.py serve --demo
@@ -22,6 +22,11 @@ $(STAMP): locks/dev.txt
 
 test: setup
 	$(PY) -m pytest
+
+# Kills and stops processes in the middle of jobs, RUNS times; SEED=... RUNS=1 repeats a run that failed.
+RUNS ?= 100
+faults: setup
+	@TEST_RUNS=$(RUNS) $(if $(SEED),TEST_SEED=$(SEED)) $(PY) -m pytest tests/faults $(ARGS)
 
 lint: setup
 	$(VENV)/bin/ruff check .

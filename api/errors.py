@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from api.render import dumps
 from ml import errors as service
+from ml.database.refusals import refused
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +66,6 @@ CODES: dict[type[service.ServiceError], int] = {
 #: What may go well a moment later.
 LATER = (service.StorageUnavailable, service.Overloaded, service.UnderWay)
 
-#: The server's codes for what a client's query or value brought about: bad value, type mismatch, regex, too deep,
-#: a document that the validator or an index refuses ...
-CLIENTS_FAULT = frozenset({2, 9, 14, 15, 16, 17, 27, 40, 52, 121, 171, 10334, 17419, 51091, 51108, 51270, 6108304})
-
 
 def from_service(error: service.ServiceError) -> ApiError:
     """The answer to something that the service refused or failed at."""
@@ -82,7 +79,7 @@ def from_service(error: service.ServiceError) -> ApiError:
 
 def from_database(error: PyMongoError) -> ApiError:
     """The answer where the database failed: 400 for what the request brought about, else 503."""
-    if getattr(error, "code", None) in CLIENTS_FAULT:
+    if refused(error):
         reason = str((getattr(error, "details", None) or {}).get("errmsg", "not understood"))
         if request.method in ("GET", "HEAD"):
             return ApiError(400, "the query cannot be answered", {"where": reason})

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from ml.database.client import DURABLE, Document
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -26,3 +31,13 @@ def transact(
         with client.start_session() as own:
             return transact(client, work, own)
     return session.with_transaction(work, read_concern=ReadConcern("snapshot"), write_concern=DURABLE)
+
+
+def end_sessions(db: Database[Document], sessions: Sequence[Document]) -> None:
+    """End what is under way in these sessions (`session_id` of each), for example a transaction that a process left
+    open when it died. One that lives finds its transaction gone, and may try again.
+    """
+    try:
+        db.client.admin.command("killSessions", list(sessions))
+    except PyMongoError as error:
+        log.warning("open transactions must run out by themselves: %s", error)

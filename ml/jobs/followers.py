@@ -8,11 +8,13 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
+import bson
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from ml.database.client import Document
 from ml.database.filters import names_field
+from ml.database.refusals import passes
 from ml.errors import ModelNotAvailable, UnknownModel
 from ml.jobs import rows, states
 from ml.jobs.arrivals import Arrivals, Behind, Follower
@@ -113,12 +115,13 @@ class Followers:
                 self._let_go(one, {"phase": "sweep", "checkpoint": None, "arrived": None})
             except (UnknownModel, ModelNotAvailable) as error:
                 self._drop(one, str(error))
-            except PyMongoError as error:
-                log.warning("job %s: the database went away: %s", one.job["_id"], error)
-                self._let_go(one, {})
             except Exception as error:
-                log.exception("job %s: failed", one.job["_id"])
-                self._drop(one, f"{type(error).__name__}: {error}"[:2000])
+                if passes(error):
+                    log.warning("job %s: the database went away: %s", one.job["_id"], error)
+                    self._let_go(one, {})
+                else:
+                    log.exception("job %s: failed", one.job["_id"])
+                    self._drop(one, f"{type(error).__name__}: {error}"[:2000])
         return some
 
     def _serve(self, one: _Held) -> bool:
@@ -135,7 +138,7 @@ class Followers:
         if wanted:
             began = time.monotonic()
             results = scored(self._registry, one.job, wanted)
-            one.memory.took(len(wanted), time.monotonic() - began)
+            one.memory.took(len(wanted), time.monotonic() - began, len(bson.encode(results[0])))
             one.memory.spend(len(wanted))
             self._commit(one, results, token)
         return True

@@ -26,6 +26,7 @@ class Memory:
     #: Rows a second at most; None: no limit.
     limit: float | None = None
     _rows: float = field(default_factory=lambda: float(FIRST_ROWS))
+    _most: int = rows.CHUNK_ROWS
     _due: float = field(default_factory=time.monotonic)
     _told: float = field(default_factory=time.monotonic)
 
@@ -38,10 +39,11 @@ class Memory:
         most = self._rows
         if self.limit is not None:
             most = min(most, math.ceil(self.limit * CHUNK_SECONDS))
-        return max(1, min(rows.CHUNK_ROWS, int(most)))
+        return max(1, min(rows.CHUNK_ROWS, self._most, int(most)))
 
-    def took(self, count: int, seconds: float) -> None:
-        """Learn from a chunk what the next one's size should be."""
+    def took(self, count: int, seconds: float, row_bytes: int) -> None:
+        """Learn from a chunk what the next one's size should be; `row_bytes` is what a result of it takes."""
+        self._most = max(1, rows.CHUNK_BYTES // row_bytes)
         if count >= self.size() and seconds < CHUNK_SECONDS / 2:
             self._rows = min(self._rows * 2, rows.CHUNK_ROWS)
         elif seconds > CHUNK_SECONDS * 2:

@@ -7,15 +7,19 @@ from typing import Any
 
 from bson import ObjectId
 from pymongo.database import Database
+from pymongo.errors import ExecutionTimeout
 
 from ml.database.client import Document
 from ml.database.documents import etag_filter, new_etag, stamp_new
 from ml.database.filters import names_field
+from ml.database.transactions import end_sessions
 from ml.errors import Changed, Invalid, ModelNotAvailable, UnknownDocuments
 from ml.jobs import states
 from ml.registry import Registry
 
 PRIORITY = 5
+#: Milliseconds that a change waits for a worker's commit, which take a few.
+WAIT_MS = 300
 
 
 class Jobs:
@@ -71,14 +75,21 @@ class Jobs:
             pipeline += states.wish_update(before["status"], wanted)
         if not pipeline:
             return dict(before)
-        found = self._db["jobs"].find_one_and_update(
-            {"_id": before["_id"], "status": before["status"], **etag_filter(before["_etag"])},
-            pipeline,
-            return_document=True,
-        )
+        seen = {"_id": before["_id"], "status": before["status"], **etag_filter(before["_etag"])}
+        found = self._write(seen, pipeline)
         if found is None:
             raise Changed("the job was changed by another")
         return found
+
+    def _write(self, seen: Mapping[str, Any], pipeline: list[dict[str, Any]]) -> Document | None:
+        """Change the job. A worker that died within a commit holds it back: what it left open is ended then."""
+        try:
+            return self._db["jobs"].find_one_and_update(seen, pipeline, return_document=True, maxTimeMS=WAIT_MS)
+        except ExecutionTimeout:
+            job = self._db["jobs"].find_one({"_id": seen["_id"]}, {"sessions": True})
+            if job is not None and job.get("sessions"):
+                end_sessions(self._db, job["sessions"])
+            return self._db["jobs"].find_one_and_update(seen, pipeline, return_document=True)
 
     def _check_visible(self, ids: list[ObjectId], scope: Mapping[str, Any]) -> None:
         found = {

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import Enum
 
+import bson
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
@@ -138,7 +139,7 @@ class Scorer:
             return []
         began = time.monotonic()
         results = scored(self._registry, self._job, chunk.rows)
-        self._memory.took(len(chunk.rows), time.monotonic() - began)
+        self._memory.took(len(chunk.rows), time.monotonic() - began, len(bson.encode(results[0])))
         self._memory.spend(len(chunk.rows))
         return results
 

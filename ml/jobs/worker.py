@@ -8,10 +8,11 @@ import socket
 import threading
 
 from pymongo.database import Database
-from pymongo.errors import AutoReconnect, ExecutionTimeout, PyMongoError
+from pymongo.errors import PyMongoError
 
 from ml.database.client import Document
-from ml.errors import StorageUnavailable
+from ml.database.refusals import passes
+from ml.database.transactions import end_sessions
 from ml.jobs import rows, states
 from ml.jobs.commit import Lost
 from ml.jobs.followers import Followers
@@ -22,6 +23,8 @@ from ml.registry import Registry
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
+#: After how long a job is taken up again that the database went away from.
+AWAY_SECONDS = 0.5
 #: Jobs of which a worker remembers something.
 MOST_REMEMBERED = 1000
 
@@ -84,10 +87,7 @@ class Worker:
         """End what a worker that died left open: rows that it wrote and never committed would hold ours up."""
         before = job.pop("before", None)
         if before:
-            try:
-                self._db.client.admin.command("killSessions", before)
-            except PyMongoError as error:
-                log.warning("job %s: its last worker's transaction must run out: %s", job["_id"], error)
+            end_sessions(self._db, before)
 
     def _work(self, job: Document) -> None:
         log.debug("job %s: claimed, fence %d", job["_id"], job["fence"])
@@ -106,13 +106,14 @@ class Worker:
         except Stopped:
             self._tell(job, states.give_back)
             log.info("job %s: back in the queue", job["_id"])
-        except (AutoReconnect, ExecutionTimeout, StorageUnavailable) as error:
-            log.warning("job %s: the database went away: %s", job["_id"], error)
-            self._left.append(job)
         except Exception as error:
-            log.exception("job %s: failed", job["_id"])
-            reason = f"{type(error).__name__}: {error}"[:2000]
-            self._tell(job, lambda jobs, job: states.fail(jobs, job, reason))
+            if passes(error):
+                log.warning("job %s: the database went away: %s", job["_id"], error)
+                self._left.append(job)
+            else:
+                log.exception("job %s: failed", job["_id"])
+                reason = f"{type(error).__name__}: {error}"[:2000]
+                self._tell(job, lambda jobs, job: states.fail(jobs, job, reason))
 
     def _memory(self, job: Document) -> Memory:
         if len(self._memories) > MOST_REMEMBERED:
@@ -122,7 +123,7 @@ class Worker:
     def _leave(self) -> None:
         """Let go of what was held when the database went away, so that nobody waits for the lease."""
         while self._left:
-            states.let_go(self._jobs, self._left[-1], {})
+            states.let_go(self._jobs, self._left[-1], {}, AWAY_SECONDS)
             self._left.pop()
 
     def _count(self, job: Document) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ TWO_AND_TWO = Signature(
 )
 
 
-def load(tmp_path: Path, signature: Signature = TWO_AND_TWO, **options: float) -> StubExecutor:
+def load(tmp_path: Path, signature: Signature = TWO_AND_TWO, **options: float | None) -> StubExecutor:
     (tmp_path / "stub.json").write_text(json.dumps(options))
     return StubExecutor.load(tmp_path, signature)
 
@@ -63,3 +65,23 @@ def test_an_artefact_that_cannot_be_read(tmp_path: Path, content: str | None) ->
         (tmp_path / "stub.json").write_text(content)
     with pytest.raises(ExecutorError, match=r"stub\.json"):
         StubExecutor.load(tmp_path, TWO_AND_TWO)
+
+
+def test_its_tally_has_a_line_for_each_call_of_each_process(tmp_path: Path) -> None:
+    signature = Signature((TensorSpec("x", "INT32", (2,)),), (TensorSpec("y", "FP64", ()),))
+    one = load(tmp_path, signature, tally=True)
+    other = load(tmp_path, signature, tally=True, fail_on=7.0)
+    one.run({"x": np.array([[1, 2], [3, 4]], "i4")})
+    with pytest.raises(ValueError, match="sum 7"):
+        other.run({"x": np.array([[3, 4]], "i4")})
+    one.run({"x": np.array([[1000000, 1]], "i4")})
+    pid = os.getpid()
+    assert (tmp_path / "tally").read_text() == f"{pid} 3 7\n{pid} 7\n{pid} 1000001\n"
+
+
+def test_it_is_as_slow_as_it_is_told(tmp_path: Path) -> None:
+    signature = Signature((TensorSpec("x", "INT32", (2,)),), (TensorSpec("y", "FP64", ()),))
+    executor = load(tmp_path, signature, seconds_per_row=0.01)
+    began = time.monotonic()
+    executor.run({"x": np.array([[1, 2], [3, 4]], "i4")})
+    assert time.monotonic() - began >= 0.02

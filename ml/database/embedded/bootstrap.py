@@ -44,10 +44,14 @@ Alive = Callable[[], None]
 
 
 def uri_of(socket: Path, password: str) -> str:
-    """What the rest of Almanac connects to. The user lives in the database that it may use, so it logs in there."""
+    """What the rest of Almanac connects to. The user lives in the database that it may use, so it logs in there.
+
+    Not with directConnection: that connects to a mongod that has just come up and is no primary yet, and what PyMongo
+    learns then of a connection (that it knows no sessions) it keeps for as long as the connection lives.
+    """
     return (
         f"mongodb://{USER}:{quote(password, safe='')}@{quote(str(socket), safe='')}/{DATABASE}"
-        f"?authSource={DATABASE}&directConnection=true"
+        f"?authSource={DATABASE}&replicaSet={REPLICA_SET}"
     )
 
 

@@ -38,7 +38,7 @@ def test_the_uri_and_its_file(running: EmbeddedMongo) -> None:
     assert (data_dir / "mongo.uri").read_text().strip() == uri
     password = (data_dir / "almanac.pw").read_text()
     path = quote(str(data_dir / "mongod.sock"), safe="")
-    assert uri == f"mongodb://almanac:{password}@{path}/almanac?authSource=almanac&directConnection=true"
+    assert uri == f"mongodb://almanac:{password}@{path}/almanac?authSource=almanac&replicaSet=rs0"
     assert (data_dir / "root.pw").read_text() not in uri
 
 
@@ -83,7 +83,7 @@ def test_the_parameters_that_it_was_started_with_hold(running: EmbeddedMongo) ->
 def test_discovery_transactions_and_change_streams_work_over_the_socket(running: EmbeddedMongo) -> None:
     uri = running_uri(directory_of(running))
     assert uri is not None
-    with client(uri.replace("directConnection=true", "replicaSet=rs0")) as connected:
+    with client(uri) as connected:
         inputs = connected.almanac.streamed
         inputs.insert_one({"_id": 0})
         with inputs.watch() as stream, connected.start_session() as session:
