@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 
@@ -42,6 +43,10 @@ def command(host: str | None, port: int | None, parent: int | None) -> None:
             threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
         sender = Sender(db, Poster(private=settings.webhook_private_targets))
         sender.start()
+        # What is there now stays, and rows are no cycles: the collector would look at each of them for nothing.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 20)
         try:
             Worker(db, service.registry, stop, settings.lease_seconds).run()
         finally:

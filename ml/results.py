@@ -8,19 +8,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.tensors import to_stored
+from ml.tensors import to_stored_rows
 
 Array = NDArray[Any]
 
 
-def succeeded(outputs: Mapping[str, Array], row: int, classes: Sequence[str] | None) -> dict[str, Any]:
-    """The fields of a row that was computed."""
-    fields: dict[str, Any] = {
-        "status": "succeeded",
-        "output": {name: to_stored(np.asarray(values[row])) for name, values in outputs.items()},
-    }
-    fields.update(label_and_score(outputs, row, classes))
-    return fields
+def succeeded(outputs: Mapping[str, Array], rows: int, classes: Sequence[str] | None) -> list[dict[str, Any]]:
+    """The fields of rows that were computed; the first axis of each output is the rows."""
+    labels = labels_and_scores(outputs, rows, classes)
+    if len(outputs) == 1:
+        ((name, values),) = outputs.items()
+        found = [{"status": "succeeded", "output": {name: stored}} for stored in to_stored_rows(values)]
+    else:
+        each = [to_stored_rows(values) for values in outputs.values()]
+        found = [
+            {"status": "succeeded", "output": dict(zip(outputs, stored, strict=True))}
+            for stored in zip(*each, strict=True)
+        ]
+    if labels is not None:
+        for fields, label in zip(found, labels, strict=True):
+            fields.update(label)
+    return found
 
 
 def failed(code: str, message: str) -> dict[str, Any]:
@@ -28,19 +36,25 @@ def failed(code: str, message: str) -> dict[str, Any]:
     return {"status": "failed", "error": {"code": code, "message": message[:2000]}}
 
 
-def label_and_score(outputs: Mapping[str, Array], row: int, classes: Sequence[str] | None) -> dict[str, Any]:
-    """The class of a row and its value as the model gave it, where the model has classes and one numeric output.
+def labels_and_scores(
+    outputs: Mapping[str, Array], rows: int, classes: Sequence[str] | None
+) -> list[dict[str, Any]] | None:
+    """The class of each row and its value as the model gave it, where the model has classes and one numeric output.
 
-    As many values as classes: the largest one's. One value and two classes: the second at 0.5 or more. Else nothing.
+    As many values as classes: the largest one's. One value and two classes: the second at 0.5 or more. Else None.
     """
     if not classes or len(outputs) != 1:
-        return {}
-    values = np.asarray(next(iter(outputs.values()))[row]).reshape(-1)
+        return None
+    values = np.asarray(next(iter(outputs.values()))).reshape(rows, -1)
     if values.dtype.kind not in "iuf":
-        return {}
-    if len(values) == len(classes):
-        best = int(np.argmax(values))
-        return {"label": classes[best], "score": values[best].item()}
-    if len(values) == 1 and len(classes) == 2:
-        return {"label": classes[int(values[0] >= 0.5)], "score": values[0].item()}
-    return {}
+        return None
+    width = values.shape[1]
+    if width == len(classes):
+        best = values.argmax(axis=1)
+        scores = values[np.arange(rows), best].tolist()
+    elif width == 1 and len(classes) == 2:
+        best = (values[:, 0] >= 0.5).astype(int)
+        scores = values[:, 0].tolist()
+    else:
+        return None
+    return [{"label": classes[at], "score": score} for at, score in zip(best.tolist(), scores, strict=True)]

@@ -48,7 +48,7 @@ from ml.metrics import count_request as count_request
 from ml.metrics import exposition as exposition
 from ml.metrics import flush
 from ml.registry import Registry
-from ml.results import label_and_score
+from ml.results import labels_and_scores
 from ml.signature import Signature as Signature
 from ml.slots import Record, Slot
 from ml.store import Store
@@ -214,7 +214,7 @@ class Service:
             outputs={name: slot.outputs[name] for name in wanted},
             inputs=record.inputs if record else (list(asked.inputs) if asked.inputs is not None else None),
             results=record.results if record else None,
-            labels=[label_and_score(slot.outputs, row, live.classes) for row in range(rows)],
+            labels=labels_and_scores(slot.outputs, rows, live.classes) or [{}] * rows,
             timing={**slot.timing, "total_ms": round((time.monotonic() - began) * 1000, 3)},
         )
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 from bson import ObjectId
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
@@ -25,7 +24,7 @@ from ml.executors.base import Arrays
 from ml.metrics import later
 from ml.results import failed, succeeded
 from ml.slots import Record, Slot
-from ml.tensors import to_stored
+from ml.tensors import to_stored_rows
 
 log = logging.getLogger(__name__)
 
@@ -136,13 +135,13 @@ def input_documents(
     at: datetime,
 ) -> list[Document]:
     """The rows of a request for a model as documents of `inputs`, one for each id."""
-    names = list(arrays)
+    tensors = {name: to_stored_rows(array) for name, array in arrays.items()}
+    sole = next(iter(tensors.values())) if len(tensors) == 1 else None
     documents = []
     for row, id_ in enumerate(ids):
-        tensors = {name: to_stored(np.asarray(arrays[name][row])) for name in names}
         document: dict[str, Any] = {
             "_id": id_,
-            "data": tensors[names[0]] if len(names) == 1 else tensors,
+            "data": sole[row] if sole is not None else {name: stored[row] for name, stored in tensors.items()},
             "model": model,
             "source": "predict",
         }
@@ -156,14 +155,15 @@ def result_documents(slot: Slot, record: Record, at: datetime) -> list[Document]
     """One document of `results` for each row of a request that was computed, or failed."""
     documents = []
     timing = slot.timing
+    computed = [] if slot.outputs is None else succeeded(slot.outputs, slot.rows, record.classes)
     for row in range(slot.rows):
         document: dict[str, Any] = {"_id": record.results[row], **record.model}
         if record.inputs is not None:
             document["input"] = record.inputs[row]
-        if row in slot.failures or slot.outputs is None:
+        if row in slot.failures or not computed:
             document.update(failed("execution_failed", slot.failures.get(row, "the model gave nothing")))
         else:
-            document.update(succeeded(slot.outputs, row, record.classes))
+            document.update(computed[row])
         document["timing"] = timing
         document["protocol"] = record.protocol
         if record.request is not None:

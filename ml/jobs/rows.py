@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from bson import ObjectId
@@ -14,11 +13,11 @@ from ml.database.client import Document
 from ml.jobs.requests import rows_filter
 
 #: Rows in one chunk, hence in one transaction, at most; and the bytes after which a chunk is closed early.
-CHUNK_ROWS = 512
+CHUNK_ROWS = 1024
 CHUNK_BYTES = 8 << 20
-#: Ids that the last pass looks at together, and after how many of them it says how far it is.
-SWEEP_IDS = 1000
-SWEEP_MARK = 20_000
+#: Ids of a list that are asked for together, and after how many ids the last pass says how far it is.
+LIST_IDS = 1000
+SWEEP_MARK = 10_000
 
 #: What is read of an input.
 FIELDS = {"data": True, "owner": True, "meta": True}
@@ -100,32 +99,48 @@ def _read(
 
 
 def _sweep(db: Database[Document], job: Mapping[str, Any], after: ObjectId | None, size: Size) -> Iterator[Chunk]:
-    ids = (document["_id"] for document in _documents(db, job, after, {"_id": True}))
-    looked = 0
-    while seen := list(islice(ids, SWEEP_IDS)):
-        looked += len(seen)
-        absent = without_result(db, job, seen)
-        while absent:
-            most = size()
-            wanted, absent = absent[:most], absent[most:]
-            for rows in _parts(some(db, job, wanted)):
-                yield Chunk(rows, {"phase": "sweep", "checkpoint": rows[-1]["_id"]})
-        if looked >= SWEEP_MARK:
-            looked = 0
-            yield Chunk([], {"phase": "sweep", "checkpoint": seen[-1]})
+    """Chunks of what has no result: ids and results are both read in the order of ids, side by side."""
+    query: Document = {"job": job["_id"], **({} if after is None else {"input": {"$gt": after}})}
+    found = db["results"].find(query, {"_id": False, "input": True}).sort("input", 1).hint("job_input")
+    with found.batch_size(SWEEP_MARK) as results:
+        have = next(results, None)
+        absent: list[ObjectId] = []
+        for looked, document in enumerate(_documents(db, job, after, {"_id": True}, SWEEP_MARK), 1):
+            id_ = document["_id"]
+            while have is not None and have["input"] < id_:
+                have = next(results, None)
+            if have is None or have["input"] != id_:
+                absent.append(id_)
+                if len(absent) >= size():
+                    yield from _chunks_of(db, job, absent)
+                    absent = []
+            if looked % SWEEP_MARK == 0:
+                yield from _chunks_of(db, job, absent)
+                absent = []
+                yield Chunk([], {"phase": "sweep", "checkpoint": id_})
+        yield from _chunks_of(db, job, absent)
+
+
+def _chunks_of(db: Database[Document], job: Mapping[str, Any], ids: list[ObjectId]) -> Iterator[Chunk]:
+    for rows in _parts(some(db, job, ids)) if ids else ():
+        yield Chunk(rows, {"phase": "sweep", "checkpoint": rows[-1]["_id"]})
 
 
 def _documents(
-    db: Database[Document], job: Mapping[str, Any], after: ObjectId | None, fields: Mapping[str, Any]
+    db: Database[Document],
+    job: Mapping[str, Any],
+    after: ObjectId | None,
+    fields: Mapping[str, Any],
+    at_once: int = CHUNK_ROWS,
 ) -> Iterator[Document]:
     """The job's inputs in `_id` order, those after `after`."""
     if job.get("inputs") is not None:
         ids = sorted(id_ for id_ in job["inputs"] if after is None or id_ > after)
-        for at in range(0, len(ids), SWEEP_IDS):
-            query = rows_filter(job, ids[at : at + SWEEP_IDS])
+        for at in range(0, len(ids), LIST_IDS):
+            query = rows_filter(job, ids[at : at + LIST_IDS])
             yield from db["inputs"].find(query, fields).sort("_id", 1)
         return
-    cursor = db["inputs"].find(rows_filter(job), fields).sort("_id", 1).hint("_id_").batch_size(CHUNK_ROWS)
+    cursor = db["inputs"].find(rows_filter(job), fields).sort("_id", 1).hint("_id_").batch_size(at_once)
     if after is not None:
         # min() holds for every type of _id, which a filter {"_id": {"$gt": ...}} does not.
         cursor = cursor.min([("_id", after)])  # type: ignore[list-item]  # the stubs know only sort orders here

@@ -113,11 +113,16 @@ class Scorer:
                     self._check()
                     if chunk.rows and (wait := self._pause()) is not None:
                         return wait
-                    coming = reader.submit(_next, chunks)
+                    if chunk.rows:
+                        coming = reader.submit(_next, chunks)
                     results = self._score(chunk)
                     if writing is not None:
                         writing.result()
                     writing = writer.submit(self.committer.commit, chunk, results)
+                    if not chunk.rows:
+                        # What is read next hangs on what is stored now.
+                        writing.result()
+                        coming = reader.submit(_next, chunks)
                     if time.monotonic() - began >= TURN_SECONDS:
                         if states.pressing(self._jobs, self._job):
                             writing.result()

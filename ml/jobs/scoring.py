@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from bson import ObjectId
 from numpy.typing import NDArray
 
 from ml.database.client import Document
-from ml.database.documents import identity, now, stamp_new
+from ml.database.documents import now, stamp_new
 from ml.executors.base import Arrays
 from ml.live import LiveModel
 from ml.results import failed, succeeded
@@ -27,9 +27,20 @@ Fields = dict[str, Any]
 
 def score(live: LiveModel, chunk: Sequence[Document], job: Mapping[str, Any]) -> list[Document]:
     """One document of `results` for each row: what the model gave, or why there is nothing."""
-    fields = _fields(live, chunk)
+    of_rows = _fields(live, chunk)
+    id_of = result_ids(job["_id"])
+    facts = {**live.facts, "job": job["_id"], "protocol": "job"}
+    if job.get("request") is not None:
+        facts["request"] = job["request"]
     at = now()
-    return [_document(live, row, of_row, job, at) for row, of_row in zip(chunk, fields, strict=True)]
+    documents = []
+    for row, fields in zip(chunk, of_rows, strict=True):
+        document: Document = {"_id": id_of(row["_id"]), "input": row["_id"], **facts, **fields}
+        if row.get("meta"):
+            document["meta"] = row["meta"]
+        owner = row.get("owner")
+        documents.append(stamp_new(document, owner if isinstance(owner, str) else None, at))
+    return documents
 
 
 def _fields(live: LiveModel, chunk: Sequence[Document]) -> list[Fields]:
@@ -62,37 +73,29 @@ def _compute(live: LiveModel, inputs: dict[str, NDArray[Any]], rows: int) -> lis
         raise TimeoutError(f"the model did not answer within {CHUNK_SECONDS:.0f} s")
     if slot.error is not None:
         raise slot.error
+    computed = [] if slot.outputs is None else succeeded(slot.outputs, rows, live.classes)
+    if not computed:
+        computed = [failed("execution_failed", "the model gave nothing") for _ in range(rows)]
+    for row, message in slot.failures.items():
+        computed[row] = failed("execution_failed", message)
     timing = slot.timing
-    fields = []
-    for row in range(rows):
-        if row in slot.failures or slot.outputs is None:
-            of_row = failed("execution_failed", slot.failures.get(row, "the model gave nothing"))
-        else:
-            of_row = succeeded(slot.outputs, row, live.classes)
+    for of_row in computed:
         of_row["timing"] = timing
-        fields.append(of_row)
-    return fields
+    return computed
 
 
-def _document(
-    live: LiveModel, row: Mapping[str, Any], fields: Mapping[str, Any], job: Mapping[str, Any], at: datetime
-) -> Document:
-    document: Document = {
-        "_id": result_id(job["_id"], row["_id"]),
-        **live.facts,
-        "input": row["_id"],
-        "job": job["_id"],
-        **fields,
-        "protocol": "job",
-    }
-    if job.get("request"):  # of a prediction that is answered by this job
-        document["request"] = job["request"]
-    if row.get("meta"):
-        document["meta"] = row["meta"]
-    owner = row.get("owner")
-    return stamp_new(document, owner if isinstance(owner, str) else None, at)
+def result_ids(job: ObjectId) -> Callable[[ObjectId], ObjectId]:
+    """What gives the `_id` of each row's result: a row that is delivered again has the same, and is not written twice.
 
+    It is the row's time, then 8 bytes made of job and row. Rows are taken in the order of their times, so that the
+    results of a chunk come to lie side by side; all over a large collection, each would touch another page.
+    """
+    of_job = hashlib.sha256(job.binary)
 
-def result_id(job: ObjectId, row: ObjectId) -> ObjectId:
-    """The `_id` of a row's result: a row that is delivered again has the same one, and cannot be written twice."""
-    return identity(job, row)
+    def result_id(row: ObjectId) -> ObjectId:
+        raw = row.binary
+        digest = of_job.copy()
+        digest.update(raw)
+        return ObjectId(raw[:4] + digest.digest()[:8])
+
+    return result_id

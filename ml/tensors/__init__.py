@@ -5,7 +5,7 @@ from ml.tensors.issues import TensorIssues
 from ml.tensors.json_fast import read_body
 from ml.tensors.json_rows import infer_json, parse_instances
 from ml.tensors.npy import NPY_MAGIC, batch_from_npy, from_npy, to_npy
-from ml.tensors.stored import from_stored, is_packed, outline, to_stored
+from ml.tensors.stored import from_stored, is_packed, outline, to_stored, to_stored_rows
 from ml.tensors.stored_rows import alike, row_of, stack_stored
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "stack_stored",
     "to_npy",
     "to_stored",
+    "to_stored_rows",
 ]

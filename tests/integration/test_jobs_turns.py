@@ -13,7 +13,7 @@ from pymongo.errors import AutoReconnect, OperationFailure
 
 from ml.database.transactions import transact
 from ml.jobs import memory, rows, scorer, states
-from ml.jobs.scoring import result_id
+from ml.jobs.scoring import result_ids
 from ml.service import Service
 from tests.integration.jobs import claim, done, expire_lease, insert_rows, reload, submit, wish, work, working
 from tests.waiting import until
@@ -161,7 +161,7 @@ def test_what_a_dead_worker_left_open_does_not_hold_the_next_one_up(service: Ser
         dead = states.claim(service.db["jobs"], "dead", 15, [session.session_id])
         assert dead is not None
         session.start_transaction()
-        service.db["results"].insert_one({"_id": result_id(job["_id"], id_), "by": "the dead"}, session=session)
+        service.db["results"].insert_one({"_id": result_ids(job["_id"])(id_), "by": "the dead"}, session=session)
         expire_lease(service, job)
         began = time.monotonic()
         work(service)
