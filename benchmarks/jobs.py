@@ -104,15 +104,16 @@ def _beside(on: Setting) -> list[Measured]:
 
 def _follow(on: Setting) -> list[Measured]:
     """From an input's insert by another program to its result, in milliseconds."""
-    job = on.rest.submit(model="small", where={"tags": "arrives"}, follow=True)
-    on.rest.until(job, lambda found: found["status"] == "running" and found.get("started") is not None)
-    _arrive(on.db, 1, ObjectId(job))  # it follows when that has a result
-    times = _arrive(on.db, ARRIVALS, ObjectId(job))
+    tag = f"arrives {ObjectId()}"
+    job = on.rest.submit(model="small", where={"tags": tag}, follow=True)
+    on.rest.until(job, lambda found: found["status"] == "running")
+    _arrive(on.db, 1, tag, ObjectId(job))  # it follows when that has a result
+    times = _arrive(on.db, ARRIVALS, tag, ObjectId(job))
     on.rest.change(job, "canceled")
     return [{"name": "follow", "p50": statistics.median(times), "p99": sorted(times)[int(len(times) * 0.99)]}]
 
 
-def _arrive(db: Database[dict[str, Any]], count: int, job: ObjectId) -> list[float]:
+def _arrive(db: Database[dict[str, Any]], count: int, tag: str, job: ObjectId) -> list[float]:
     """Insert one after the other, and see each result come in a change stream; milliseconds."""
     sent: dict[ObjectId, float] = {}
     times: list[float] = []
@@ -132,7 +133,7 @@ def _arrive(db: Database[dict[str, Any]], count: int, job: ObjectId) -> list[flo
         for _ in range(count):
             id_ = ObjectId()
             sent[id_] = time.perf_counter()
-            db["inputs"].insert_one({"_id": id_, "data": row, "tags": ["arrives"]})
+            db["inputs"].insert_one({"_id": id_, "data": row, "tags": [tag]})
         thread.join(60)
         ended.set()
         thread.join()

@@ -25,6 +25,7 @@ from ml.metrics import later
 from ml.results import failed, succeeded
 from ml.slots import Record, Slot
 from ml.tensors import to_stored_rows
+from ml.traffic import Traffic
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Store:
 
     def __init__(self, db: Database[Document]) -> None:
         self._db = db
+        self._traffic = Traffic(db)
         self._queue: queue.SimpleQueue[list[Slot] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -61,6 +63,7 @@ class Store:
 
     def close(self, timeout: float = 30) -> None:
         """Commit what is queued, then end the threads."""
+        self._traffic.close()
         with self._lock:
             threads, self._threads = self._threads, []
         for _ in threads:
@@ -105,6 +108,7 @@ class Store:
                     slot.error = StorageUnavailable(f"the prediction could not be stored: {type(error).__name__}")
             for slot in slots:
                 slot.finish()
+            self._traffic.note()
 
     def _commit(self, slots: list[Slot]) -> None:
         at = now()

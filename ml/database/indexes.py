@@ -42,7 +42,12 @@ INDEXES: dict[str, list[IndexModel]] = {
             [("owner", ASCENDING), ("tags", ASCENDING), ("model", ASCENDING), ("source", ASCENDING)],
             name="owner_tags_model_source",
         ),
-        IndexModel([("tags", ASCENDING)], name="tags"),
+        # A job over a tag reads in the order of ids, and counts from the index alone. What predict stores has no tags.
+        IndexModel(
+            [("tags", ASCENDING), ("_id", ASCENDING), ("source", ASCENDING), ("owner", ASCENDING)],
+            name="tags_id_source_owner",
+            partialFilterExpression={"tags": {"$exists": True}},
+        ),
     ],
     "results": [
         IndexModel([("input", ASCENDING)], name="input"),
@@ -57,6 +62,8 @@ INDEXES: dict[str, list[IndexModel]] = {
         ),
         IndexModel([("owner", ASCENDING), ("_created", DESCENDING)], name="owner_created"),
     ],
+    # Of processes that are gone.
+    "traffic": [IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=3600)],
     "jobs": [
         IndexModel(
             [("status", ASCENDING), ("priority", DESCENDING), ("_created", ASCENDING)], name="status_priority_created"
@@ -81,6 +88,9 @@ INDEXES: dict[str, list[IndexModel]] = {
     "idempotency": [IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0)],
 }
 
+#: Indexes that an earlier version made, and nothing uses any more: each costs every write.
+FORMER: dict[str, list[str]] = {"inputs": ["tags"]}
+
 
 class NewerDatabase(Exception):
     """The database was written by a newer Almanac than this one."""
@@ -103,6 +113,8 @@ def prepare(db: Database[Document]) -> None:
         missing = [index for index in wanted if index.document["name"] not in present]
         if missing:
             db[name].create_indexes(missing)
+        for former in present.intersection(FORMER.get(name, ())):
+            db[name].drop_index(former)
     if stored is None:
         db["meta"].update_one({"_id": "shape"}, {"$setOnInsert": {"version": SHAPE_VERSION}}, upsert=True)
 

@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ml.jobs import rows
+from ml.traffic import Traffic
 
 #: Rows of the first chunk, and how long a chunk is to take: a change of the job shows after one.
 FIRST_ROWS = 64
 CHUNK_SECONDS = 0.2
+#: Rows of a chunk at most while predictions are stored, whose commits wait for it.
+BESIDE_ROWS = 128
 #: How much of what a slow start left undone a job with a limit may catch up on, in seconds.
 CREDIT_SECONDS = 1.0
 #: Seconds between two notes of progress to a webhook.
@@ -23,6 +26,8 @@ TELL_SECONDS = 5.0
 class Memory:
     """Of one job, in one worker. Losing it costs a little time, nothing else."""
 
+    #: What tells whether predictions are stored meanwhile.
+    traffic: Traffic | None = None
     #: Rows a second at most; None: no limit.
     limit: float | None = None
     _rows: float = field(default_factory=lambda: float(FIRST_ROWS))
@@ -37,6 +42,8 @@ class Memory:
     def size(self) -> int:
         """Rows for the next chunk."""
         most = self._rows
+        if self.traffic is not None and self.traffic.is_there():
+            most = min(most, BESIDE_ROWS)
         if self.limit is not None:
             most = min(most, math.ceil(self.limit * CHUNK_SECONDS))
         return max(1, min(rows.CHUNK_ROWS, self._most, int(most)))

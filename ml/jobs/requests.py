@@ -114,3 +114,11 @@ def rows_filter(job: Mapping[str, Any], ids: Sequence[ObjectId] | None = None) -
         if not names_field(where, "source"):
             conditions.append({"source": {"$ne": "predict"}})
     return {"$and": [condition for condition in conditions if condition] or [{}]}
+
+
+def names_a_tag(where: Mapping[str, Any]) -> bool:
+    """Whether a filter is for inputs with a certain tag: there is an index of these, in the order of ids."""
+    wanted = where.get("tags")
+    if isinstance(wanted, Mapping) and wanted.keys() == {"$eq"}:
+        wanted = wanted["$eq"]
+    return isinstance(wanted, str) or any(names_a_tag(part) for part in where.get("$and", ()))

@@ -10,7 +10,7 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from ml.database.client import Document
-from ml.jobs.requests import rows_filter
+from ml.jobs.requests import names_a_tag, rows_filter
 
 #: Rows in one chunk, hence in one transaction, at most; and the bytes after which a chunk is closed early.
 CHUNK_ROWS = 1024
@@ -140,11 +140,16 @@ def _documents(
             query = rows_filter(job, ids[at : at + LIST_IDS])
             yield from db["inputs"].find(query, fields).sort("_id", 1)
         return
-    cursor = db["inputs"].find(rows_filter(job), fields).sort("_id", 1).hint("_id_").batch_size(at_once)
-    if after is not None:
-        # min() holds for every type of _id, which a filter {"_id": {"$gt": ...}} does not.
-        cursor = cursor.min([("_id", after)])  # type: ignore[list-item]  # the stubs know only sort orders here
-    with cursor:
+    query = rows_filter(job)
+    if names_a_tag(job.get("where") or {}):
+        beyond = {} if after is None else {"_id": {"$gt": after}}
+        cursor = db["inputs"].find({"$and": [query, beyond]}, fields).sort("_id", 1)
+    else:
+        cursor = db["inputs"].find(query, fields).sort("_id", 1).hint("_id_")
+        if after is not None:
+            # min() begins there; a filter for ids beyond it would be held against every document before.
+            cursor = cursor.min([("_id", after)])  # type: ignore[list-item]  # the stubs know only sort orders here
+    with cursor.batch_size(at_once):
         for document in cursor:
             if document["_id"] != after:
                 yield document

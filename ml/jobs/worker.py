@@ -19,10 +19,11 @@ from ml.jobs.followers import Followers
 from ml.jobs.memory import Memory
 from ml.jobs.scorer import End, Scorer, Stopped
 from ml.registry import Registry
+from ml.traffic import Traffic
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.1
 #: After how long a job is taken up again that the database went away from.
 AWAY_SECONDS = 0.5
 #: Jobs of which a worker remembers something.
@@ -47,6 +48,7 @@ class Worker:
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._followers = Followers(db, registry)
         self._session = db.client.start_session()
+        self._traffic = Traffic(db)
         self._memories: dict[object, Memory] = {}
         #: Jobs that are held no more, which the database could not be told yet.
         self._left: list[Document] = []
@@ -118,7 +120,7 @@ class Worker:
     def _memory(self, job: Document) -> Memory:
         if len(self._memories) > MOST_REMEMBERED:
             self._memories.clear()
-        return self._memories.setdefault(job["_id"], Memory())
+        return self._memories.setdefault(job["_id"], Memory(self._traffic))
 
     def _leave(self) -> None:
         """Let go of what was held when the database went away, so that nobody waits for the lease."""
