@@ -58,11 +58,15 @@ class Registry:
         self._readings = Readings(self.refresh)
 
     def start(self, *, keep: bool = True) -> None:
-        """Follow the database from a thread of its own; with `keep`, keep aliased and newest versions loaded."""
+        """With `keep`: follow the database from a thread of its own, and keep aliased and newest versions loaded.
+
+        Without, `refresh` is the caller's. A change stream has the database look at all that is written, and a job
+        writes much; who only works on jobs can look himself.
+        """
         self._keep = keep
         if keep:
             self._keeper.start()
-        self._follower.start()
+            self._follower.start()
 
     def close(self) -> None:
         """Stop following, let what is queued finish, unload everything."""

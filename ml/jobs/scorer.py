@@ -124,6 +124,7 @@ class Scorer:
                         writing.result()
                         coming = reader.submit(_next, chunks)
                     if time.monotonic() - began >= TURN_SECONDS:
+                        self._registry.refresh()
                         if states.pressing(self._jobs, self._job):
                             writing.result()
                             return 0.0

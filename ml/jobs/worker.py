@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import threading
+import time
 
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
@@ -24,6 +25,8 @@ from ml.traffic import Traffic
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
+#: How often the models are read again between two turns; in a long one, the turn does it.
+MODELS_SECONDS = 2.0
 #: After how long a job is taken up again that the database went away from.
 AWAY_SECONDS = 0.5
 #: Jobs of which a worker remembers something.
@@ -50,6 +53,7 @@ class Worker:
         self._session = db.client.start_session()
         self._traffic = Traffic(db)
         self._memories: dict[object, Memory] = {}
+        self._looked = -MODELS_SECONDS
         #: Jobs that are held no more, which the database could not be told yet.
         self._left: list[Document] = []
 
@@ -59,6 +63,7 @@ class Worker:
             while not self._stop.is_set():
                 try:
                     self._leave()
+                    self._look_at_models()
                     job = self._claim()
                 except PyMongoError as error:
                     log.warning("no job can be claimed: %s", error)
@@ -77,6 +82,12 @@ class Worker:
             self._work(job)
             count += 1
         return count
+
+    def _look_at_models(self) -> None:
+        """Read the models again now and then: the jobs that follow may use one that was retired."""
+        if time.monotonic() - self._looked >= MODELS_SECONDS:
+            self._registry.refresh()
+            self._looked = time.monotonic()
 
     def _claim(self) -> Document | None:
         sessions = [self._session.session_id, self._followers.session.session_id]

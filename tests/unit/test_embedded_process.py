@@ -157,6 +157,6 @@ def test_secrets_stay_out_of_its_environment(monkeypatch: pytest.MonkeyPatch) ->
     assert "LD_LIBRARY_PATH=/kept" in process.printed()
 
 
-@pytest.mark.parametrize(("gib", "cache"), [(1, 0.25), (2.5, 0.25), (5, 0.5), (10, 1.0), (512, 1.0)])
+@pytest.mark.parametrize(("gib", "cache"), [(1, 0.25), (2.5, 0.25), (5, 0.5), (10, 1.0), (24, 2.4), (512, 4.0)])
 def test_cache(gib: float, cache: float) -> None:
     assert cache_gb(int(gib * 2**30)) == pytest.approx(cache)
