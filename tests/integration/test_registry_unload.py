@@ -172,7 +172,7 @@ def test_a_job_outlives_the_unloading_of_its_model(
     assert ended is not None
     assert (ended["status"], ended["progress"]["failed"]) == ("succeeded", 0)
     assert service.db["results"].count_documents({"job": job["_id"], "output.y": [106.0, 107.0]}) == 600
-    assert len(models) == len(set(map(id, models))) == 3, "it was unloaded between the chunks"
+    assert len(models) == len(set(map(id, models))) > 3, "it was unloaded between the chunks"
 
 
 def test_a_job_of_a_model_that_is_retired_while_it_runs_says_so(
