@@ -43,6 +43,15 @@ def labels_and_scores(
 
     As many values as classes: the largest one's. One value and two classes: the second at 0.5 or more. Else None.
     """
+    found = best_of(outputs, rows, classes)
+    if found is None or classes is None:
+        return None
+    best, scores = found
+    return [{"label": classes[at], "score": score} for at, score in zip(best.tolist(), scores.tolist(), strict=True)]
+
+
+def best_of(outputs: Mapping[str, Array], rows: int, classes: Sequence[str] | None) -> tuple[Array, Array] | None:
+    """The number of each row's class, and its value; None where `labels_and_scores` gives nothing."""
     if not classes or len(outputs) != 1:
         return None
     values = np.asarray(next(iter(outputs.values()))).reshape(rows, -1)
@@ -51,10 +60,7 @@ def labels_and_scores(
     width = values.shape[1]
     if width == len(classes):
         best = values.argmax(axis=1)
-        scores = values[np.arange(rows), best].tolist()
-    elif width == 1 and len(classes) == 2:
-        best = (values[:, 0] >= 0.5).astype(int)
-        scores = values[:, 0].tolist()
-    else:
-        return None
-    return [{"label": classes[at], "score": score} for at, score in zip(best.tolist(), scores, strict=True)]
+        return best, values[np.arange(rows), best]
+    if width == 1 and len(classes) == 2:
+        return (values[:, 0] >= 0.5).astype(int), values[:, 0]
+    return None

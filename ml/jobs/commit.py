@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from bson import ObjectId
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
@@ -15,6 +16,7 @@ from ml.jobs import rows, states
 from ml.jobs.heartbeat import Heartbeat
 from ml.jobs.memory import Memory
 from ml.jobs.rows import Chunk
+from ml.jobs.scoring import Results, result_ids
 from ml.metrics import job_rows
 
 DUPLICATE_KEY = 11000
@@ -43,22 +45,23 @@ class Committer:
         self._began = time.monotonic()
         self._scored = 0
 
-    def commit(self, chunk: Chunk, results: list[Document]) -> None:
+    def commit(self, chunk: Chunk, results: Results) -> None:
         """Make a chunk's results and mark durable. Raises Lost where the claim does not hold."""
-        if not results:
+        if not results.documents:
             self._check(states.advance(self._db["jobs"], self._job, chunk.mark, {}))
             return
-        replaced = [result["_id"] for result in results if result["input"] in chunk.failed]
-        bad = sum(result["status"] == "failed" for result in results)
-        done = self._so_far("done") + len(results) - len(replaced)
-        failures = self._so_far("failed") + bad - len(replaced)
-        progress = self._progress(done, failures, len(results))
+        count = len(results.documents)
+        id_of = result_ids(self._job["_id"])
+        replaced = [ObjectId(id_of(id_)) for id_ in results.inputs if id_ in chunk.failed]
+        done = self._so_far("done") + count - len(replaced)
+        failures = self._so_far("failed") + results.failed - len(replaced)
+        progress = self._progress(done, failures, count)
         tell = self._memory.tells()
 
         def work(session: ClientSession) -> Document | None:
             if replaced:
                 self._db["results"].delete_many({"_id": {"$in": replaced}, "status": "failed"}, session=session)
-            self._db["results"].insert_many(results, session=session)
+            self._db["results"].insert_many(results.documents, session=session)
             after = states.advance(self._db["jobs"], self._job, chunk.mark, progress, session, tell=tell)
             if after is None:
                 raise Lost
@@ -73,10 +76,10 @@ class Committer:
             return
         self._check(after)
         labels = (self._job["model"], str(self._job["version"]))
-        job_rows.labels(*labels, "succeeded").inc(len(results) - bad)
-        job_rows.labels(*labels, "failed").inc(bad)
+        job_rows.labels(*labels, "succeeded").inc(count - results.failed)
+        job_rows.labels(*labels, "failed").inc(results.failed)
         self._job["progress"] = {**self._job["progress"], **progress}
-        self._scored += len(results)
+        self._scored += count
 
     def ended(self) -> dict[str, Any]:
         """The progress of a job of which nothing is left to do."""
@@ -86,13 +89,13 @@ class Committer:
     def _so_far(self, name: str) -> int:
         return self._job["progress"][name] or 0
 
-    def _commit_absent(self, chunk: Chunk, results: list[Document]) -> None:
+    def _commit_absent(self, chunk: Chunk, results: Results) -> None:
         """Some of the rows have results: as a rule another worker's, because the job is its now."""
         self._check(states.advance(self._db["jobs"], self._job, {}, {}))
-        absent = set(rows.without_result(self._db, self._job, [result["input"] for result in results]))
-        if len(absent) == len(results):
+        absent = set(rows.without_result(self._db, self._job, results.inputs))
+        if len(absent) == len(results.inputs):
             raise RuntimeError("results with the ids of this chunk's are another job's")
-        self.commit(chunk, [result for result in results if result["input"] in absent])
+        self.commit(chunk, results.of(absent))
 
     def _check(self, after: Document | None) -> None:
         if after is None:

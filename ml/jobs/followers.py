@@ -8,7 +8,6 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-import bson
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
@@ -23,6 +22,7 @@ from ml.jobs.heartbeat import Heartbeat
 from ml.jobs.memory import Memory
 from ml.jobs.rows import Chunk
 from ml.jobs.scorer import scored
+from ml.jobs.scoring import Results
 from ml.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -131,19 +131,19 @@ class Followers:
             return False
         if not self._arrivals.waiting(one.follower):
             if time.monotonic() - one.marked > MARK_SECONDS:
-                self._commit(one, [], one.follower.token)
+                self._commit(one, Results(), one.follower.token)
             return False
         ids, token = self._arrivals.take(one.follower, one.memory.size())
         wanted = rows.some(self._db, one.job, rows.without_result(self._db, one.job, ids)) if ids else []
         if wanted:
             began = time.monotonic()
             results = scored(self._registry, one.job, wanted)
-            one.memory.took(len(wanted), time.monotonic() - began, len(bson.encode(results[0])))
+            one.memory.took(len(wanted), time.monotonic() - began, results.row_bytes)
             one.memory.spend(len(wanted))
             self._commit(one, results, token)
         return True
 
-    def _commit(self, one: _Held, results: list[Document], token: Any) -> None:
+    def _commit(self, one: _Held, results: Results, token: Any) -> None:
         one.committer.commit(Chunk([], {"arrived": token}), results)
         one.marked = time.monotonic()
 

@@ -9,7 +9,6 @@ from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import Enum
 
-import bson
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
@@ -21,7 +20,7 @@ from ml.jobs.commit import Committer, Lost
 from ml.jobs.heartbeat import Heartbeat
 from ml.jobs.memory import Memory
 from ml.jobs.rows import Chunk, walk
-from ml.jobs.scoring import score
+from ml.jobs.scoring import Results, score
 from ml.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -139,13 +138,13 @@ class Scorer:
                 coming.cancel()
                 reader.submit(chunks.close)
 
-    def _score(self, chunk: Chunk) -> list[Document]:
+    def _score(self, chunk: Chunk) -> Results:
         """The results of a chunk. Between chunks the model may be unloaded, as any that is not needed just then."""
         if not chunk.rows:
-            return []
+            return Results()
         began = time.monotonic()
         results = scored(self._registry, self._job, chunk.rows)
-        self._memory.took(len(chunk.rows), time.monotonic() - began, len(bson.encode(results[0])))
+        self._memory.took(len(chunk.rows), time.monotonic() - began, results.row_bytes)
         self._memory.spend(len(chunk.rows))
         return results
 
@@ -186,7 +185,7 @@ class Scorer:
             raise Lost
 
 
-def scored(registry: Registry, job: Document, rows: list[Document]) -> list[Document]:
+def scored(registry: Registry, job: Document, rows: list[Document]) -> Results:
     """The results of rows of a job. Raises ModelNotAvailable where its version was retired."""
     model, version = job["model"], job["version"]
     with registry.hold(model, version) as live:

@@ -49,7 +49,7 @@ def test_every_row_gets_one_result_with_its_own_values(service: Service, client:
         assert (result["status"], result["label"], result["score"]) == ("succeeded", "high", 4.0 + i)
         assert (result["model"], result["version"], result["owner"]) == ("sums", 1, "alice")
         assert result["meta"] == {"k": 1}
-        assert result["_id"] == result_ids(job["_id"])(id_)
+        assert result["_id"] == ObjectId(result_ids(job["_id"])(id_))
 
 
 def test_inputs_of_other_programs_in_every_stored_form(service: Service, client: Any, stub: Callable[..., Any]) -> None:

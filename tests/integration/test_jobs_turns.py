@@ -161,7 +161,9 @@ def test_what_a_dead_worker_left_open_does_not_hold_the_next_one_up(service: Ser
         dead = states.claim(service.db["jobs"], "dead", 15, [session.session_id])
         assert dead is not None
         session.start_transaction()
-        service.db["results"].insert_one({"_id": result_ids(job["_id"])(id_), "by": "the dead"}, session=session)
+        service.db["results"].insert_one(
+            {"_id": ObjectId(result_ids(job["_id"])(id_)), "by": "the dead"}, session=session
+        )
         expire_lease(service, job)
         began = time.monotonic()
         work(service)
