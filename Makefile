@@ -20,8 +20,10 @@ $(STAMP): locks/dev.txt
 	fi
 	@touch $@
 
+# Files of tests that run at the same time: each has its own mongod, and some train or build models.
+TESTS_AT_ONCE ?= 2
 test: setup
-	$(PY) -m pytest
+	$(PY) -m pytest -n $(TESTS_AT_ONCE) --dist loadfile
 
 # Kills and stops processes in the middle of jobs, RUNS times; SEED=... RUNS=1 repeats a run that failed.
 RUNS ?= 100
