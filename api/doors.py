@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, request
 
@@ -32,7 +32,7 @@ def guard(app: Flask, threads: int, predictions: Admission) -> None:
     def stay(response: Response) -> Response:
         # A streamed answer has its thread until the stream ends, which is long after the request was torn down.
         if response.is_streamed and g.pop("inside", False):
-            response.call_on_close(places.give)
+            response.response = _Stream(response.response, places.give)
         return response
 
     def leave(_: BaseException | None) -> None:
@@ -43,6 +43,37 @@ def guard(app: Flask, threads: int, predictions: Admission) -> None:
     app.after_request(stay)
     app.teardown_request(leave)
     _refuse_early(app, predictions)
+
+
+class _Stream:
+    """The parts of an answer; `ended` is called once, when there are no more or nobody wants them."""
+
+    def __init__(self, parts: Iterable[Any], ended: Callable[[], None]) -> None:
+        self._parts = parts
+        self._next = iter(parts)
+        self._ended: Callable[[], None] | None = ended
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._next)
+        except BaseException:
+            self._end()
+            raise
+
+    def close(self) -> None:
+        try:
+            if hasattr(self._parts, "close"):
+                self._parts.close()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended()
 
 
 def _refuse_early(app: Flask, predictions: Admission) -> None:

@@ -265,11 +265,14 @@ def test_what_is_streamed_keeps_its_place_among_the_requests_until_it_is_closed(
 ) -> None:
     api = make_api(client, threads=16)
     job = submit(api)
+    assert api.post("inputs", json=[{"data": [1, 2, 3]}] * 5).status_code == 201
     events = [Stream(api, job) for _ in range(4)]
-    lists = [api.get("inputs", headers=NDJSON) for _ in range(8)]  # not read yet
+    lists = [api.get("inputs", headers=NDJSON) for _ in range(8)]  # not read to the end
     answer = api.get("inputs")
     assert (answer.status_code, answer.json["_error"]["message"]) == (503, "12 requests are under way already")
     assert api.get("/health/live").status_code == 200
+    assert len(lists.pop().data.splitlines()) == 5  # read to the end, and not closed
+    assert api.get("inputs").status_code == 200
     for held in (lists[0], events[0]):
         held.close()
         assert api.get("inputs").status_code == 200
