@@ -20,7 +20,7 @@ from ml.jobs import states
 from ml.jobs.worker import Worker
 from ml.service import Service
 from tests.conftest import Api
-from tests.integration.rest import NDJSON, Client
+from tests.integration.rest import Client
 from tests.waiting import until
 
 #: A wait that this test is not to see the end of.
@@ -258,26 +258,6 @@ def test_there_are_only_so_many_waits_and_the_next_is_told_so_at_once(
     cancel(api, job)
     held[1].close()
     until(lambda: service.watching.inside() == service.admission.inside() == 0)
-
-
-def test_what_is_streamed_keeps_its_place_among_the_requests_until_it_is_closed(
-    client: Client, make_api: Callable[..., Api]
-) -> None:
-    api = make_api(client, threads=16)
-    job = submit(api)
-    assert api.post("inputs", json=[{"data": [1, 2, 3]}] * 5).status_code == 201
-    events = [Stream(api, job) for _ in range(4)]
-    lists = [api.get("inputs", headers=NDJSON) for _ in range(8)]  # not read to the end
-    answer = api.get("inputs")
-    assert (answer.status_code, answer.json["_error"]["message"]) == (503, "12 requests are under way already")
-    assert api.get("/health/live").status_code == 200
-    assert len(lists.pop().data.splitlines()) == 5  # read to the end, and not closed
-    assert api.get("inputs").status_code == 200
-    for held in (lists[0], events[0]):
-        held.close()
-        assert api.get("inputs").status_code == 200
-    for held in (*lists, *events):
-        held.close()
 
 
 def test_events_are_the_states_of_a_job_to_its_end(api: Api, service: Service) -> None:
