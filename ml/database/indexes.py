@@ -21,6 +21,7 @@ OUTBOX = "outbox"
 #: Deliveries that arrived go after so long.
 DELIVERED_SECONDS = 30 * 24 * 3600
 
+INDEX_NOT_FOUND = 27
 NAMESPACE_EXISTS = 48
 UNAUTHORIZED = 13
 
@@ -114,7 +115,11 @@ def prepare(db: Database[Document]) -> None:
         if missing:
             db[name].create_indexes(missing)
         for former in present.intersection(FORMER.get(name, ())):
-            db[name].drop_index(former)
+            try:
+                db[name].drop_index(former)
+            except OperationFailure as error:
+                if error.code not in (INDEX_NOT_FOUND, UNAUTHORIZED):  # another process was first, or nobody may
+                    raise
     if stored is None:
         db["meta"].update_one({"_id": "shape"}, {"$setOnInsert": {"version": SHAPE_VERSION}}, upsert=True)
 

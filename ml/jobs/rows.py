@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bson import ObjectId
+from pymongo.cursor import Cursor
 from pymongo.database import Database
 
 from ml.database.client import Document
@@ -140,19 +141,25 @@ def _documents(
             query = rows_filter(job, ids[at : at + LIST_IDS])
             yield from db["inputs"].find(query, fields).sort("_id", 1)
         return
-    query = rows_filter(job)
-    if names_a_tag(job.get("where") or {}):
-        beyond = {} if after is None else {"_id": {"$gt": after}}
-        cursor = db["inputs"].find({"$and": [query, beyond]}, fields).sort("_id", 1)
-    else:
-        cursor = db["inputs"].find(query, fields).sort("_id", 1).hint("_id_")
-        if after is not None:
-            # min() begins there; a filter for ids beyond it would be held against every document before.
-            cursor = cursor.min([("_id", after)])  # type: ignore[list-item]  # the stubs know only sort orders here
-    with cursor.batch_size(at_once):
+    with cursor_over(db, job, after, fields).batch_size(at_once) as cursor:
         for document in cursor:
             if document["_id"] != after:
                 yield document
+
+
+def cursor_over(
+    db: Database[Document], job: Mapping[str, Any], after: ObjectId | None, fields: Mapping[str, Any]
+) -> Cursor[Document]:
+    """All inputs that a job's filter is for, in `_id` order; from `after`, which may be among them."""
+    query = rows_filter(job)
+    if names_a_tag(job.get("where") or {}):
+        beyond = {} if after is None else {"_id": {"$gt": after}}
+        return db["inputs"].find({"$and": [query, beyond]}, fields).sort("_id", 1)
+    cursor = db["inputs"].find(query, fields).sort("_id", 1).hint("_id_")
+    if after is None:
+        return cursor
+    # min() begins there; a filter for ids beyond it would be held against every document before.
+    return cursor.min([("_id", after)])  # type: ignore[list-item]  # the stubs know only sort orders here
 
 
 def _parts(rows: list[Document]) -> Iterator[list[Document]]:

@@ -11,6 +11,8 @@ from pymongo.errors import WriteError
 
 from ml.database.client import connect, database_of
 from ml.database.indexes import INDEXES, SHAPE_VERSION, NewerDatabase, prepare
+from ml.jobs.requests import names_a_tag
+from ml.jobs.rows import cursor_over
 
 
 def test_the_guaranteed_indexes_are_there(client: Any) -> None:
@@ -84,3 +86,39 @@ def test_a_newer_shape_of_documents_stops_the_start(client: Any) -> None:
             prepare(db)
     finally:
         db["meta"].update_one({"_id": "shape"}, {"$set": {"version": SHAPE_VERSION}})
+
+
+def test_an_index_that_nothing_uses_any_more_is_dropped(client: Any) -> None:
+    inputs = database_of(client)["inputs"]
+    inputs.create_index([("tags", 1)], name="tags")
+    prepare(database_of(client))
+    assert "tags" not in inputs.index_information()
+    assert "tags_id_source_owner" in inputs.index_information()
+
+
+def test_a_job_over_a_tag_reads_nothing_else(client: Any) -> None:
+    db = database_of(client)
+    db["inputs"].insert_many([{"data": [1.0], "tags": ["a" if n % 50 else "b"]} for n in range(500)])
+    job = {"_id": ObjectId(), "where": {"tags": "b"}, "scope": {}}
+    for after, rows in ((None, 10), (ObjectId(b"\xff" * 12), 0)):
+        ran = cursor_over(db, job, after, {"data": True}).explain()["executionStats"]
+        assert (ran["nReturned"], ran["totalDocsExamined"]) == (rows, rows)
+        ran = cursor_over(db, job, after, {"_id": True}).explain()["executionStats"]
+        assert (ran["nReturned"], ran["totalDocsExamined"]) == (rows, 0), "the index alone tells ids"
+
+
+@pytest.mark.parametrize(
+    ("where", "named"),
+    [
+        ({"tags": "a"}, True),
+        ({"tags": {"$eq": "a"}, "meta.n": 1}, True),
+        ({"$and": [{"meta.n": 1}, {"tags": "a"}]}, True),
+        ({"tags": {"$ne": "a"}}, False),
+        ({"tags": {"$in": ["a", "b"]}}, False),
+        ({"$or": [{"tags": "a"}, {"tags": "b"}]}, False),
+        ({"tags": None}, False),
+        ({}, False),
+    ],
+)
+def test_a_filter_that_names_a_tag(where: dict[str, Any], named: bool) -> None:
+    assert names_a_tag(where) is named

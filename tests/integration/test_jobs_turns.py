@@ -206,3 +206,17 @@ def test_how_many_rows_a_job_has_is_told_while_it_runs(service: Service, client:
     with working(service):
         until(lambda: reload(service, job)["progress"]["total"] == 300)
         assert reload(service, job)["progress"]["done"] < 300
+
+
+def test_a_webhook_is_told_of_progress_as_of_start_and_end(
+    service: Service, client: Any, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub(client)
+    monkeypatch.setattr(memory, "TELL_SECONDS", 0.0)
+    insert_rows(service, 300)
+    job = submit(service, webhook={"url": "https://example.com/"})
+    work(service)
+    notes = reload(service, job)["outbox"]
+    assert [note["event"] for note in notes] == ["started", "progress", "succeeded"]
+    assert [note["n"] for note in notes] == [1, 2, 3]
+    assert 0 < notes[1]["progress"]["done"] <= 300
