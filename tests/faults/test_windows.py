@@ -72,8 +72,6 @@ def test_dead_after_the_last_chunk_and_before_the_job_ends(cluster: Cluster, inp
     check_computed(tally, inputs, again=0)
 
 
-@pytest.mark.skipif(not LONG, reason="make faults runs it; it takes long")
-@pytest.mark.usefixtures("short_transactions")
 @pytest.mark.parametrize("point", ["advance", "commit"])
 def test_dead_within_a_commit(cluster: Cluster, inputs: Inputs, point: str) -> None:
     with cluster.own_worker_stopped() as rival, cluster.workers.hooked(point, 3, "KILL") as victim:

@@ -177,6 +177,22 @@ def test_what_a_dead_worker_left_open_does_not_hold_the_next_one_up(service: Ser
         transact(client, lambda session: service.db["meta"].find_one({"_id": "shape"}, session=session), session)
 
 
+def test_what_a_dead_worker_left_open_does_not_hold_a_client_up(service: Service, client: Any, stub: Stub) -> None:
+    stub(client)
+    job = submit(service)
+    with client.start_session() as session:
+        dead = states.claim(service.db["jobs"], "dead", 15, [session.session_id])
+        assert dead is not None
+        session.start_transaction()
+        assert states.advance(service.db["jobs"], dead, {}, {"done": 1}, session) is not None
+        began = time.monotonic()
+        assert wish(service, job, status="canceled")["status"] == "canceled"
+        assert time.monotonic() - began < 5, "transactions run out after 20 s"
+        with pytest.raises(OperationFailure):
+            session.commit_transaction()
+    assert reload(service, job)["progress"]["done"] == 0
+
+
 def test_a_job_is_let_go_of_when_the_database_is_back(
     service: Service, client: Any, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
