@@ -43,6 +43,10 @@ class _Held:
         self.committer = Committer(db, job, session, self.heartbeat, memory)
         self.follower: Follower = arrivals.join(job["arrived"], predicted=names_field(job.get("where") or {}, "source"))
         self.marked = time.monotonic()
+        # Whoever took it over and is still there after the length of a lease has not died of it: that is written down
+        # sooner, since a job is given up where one worker after the other dies.
+        taken_over = job.get("attempts", 0) > 0
+        self.mark_after = job.get("lease_seconds", MARK_SECONDS) if taken_over else MARK_SECONDS
         self.ended = ExitStack()
         self.ended.callback(arrivals.leave, self.follower)
         self.ended.enter_context(self.heartbeat)
@@ -130,8 +134,9 @@ class Followers:
         if one.memory.wait():
             return False
         if not self._arrivals.waiting(one.follower):
-            if time.monotonic() - one.marked > MARK_SECONDS:
+            if time.monotonic() - one.marked > one.mark_after:
                 self._commit(one, Results(), one.follower.token)
+                one.mark_after = MARK_SECONDS
             return False
         ids, token = self._arrivals.take(one.follower, one.memory.size())
         wanted = rows.some(self._db, one.job, rows.without_result(self._db, one.job, ids)) if ids else []

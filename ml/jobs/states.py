@@ -172,6 +172,9 @@ def advance(
     not this claim's any more.
     """
     changes = {"attempts": 0, "lease": _lease(job), **_literal(fields), **_progress(progress)}
+    if "done" in progress and "total" not in progress:  # more came than there were
+        known = {"$isNumber": "$progress.total"}
+        changes["progress.total"] = {"$cond": [known, {"$max": ["$progress.total", progress["done"]]}, None]}
     update = [{"$set": changes}, *([noted("progress")] if tell else [])]
     return jobs.find_one_and_update(held(job), update, STEERED, session=session)
 

@@ -185,3 +185,20 @@ def test_a_held_job_keeps_its_lease_while_nothing_arrives(service: Service) -> N
         until(lambda: reload(service, job)["lease"] > before["lease"])
         assert states.claim(service.db["jobs"], "another") is None
         assert reload(service, job)["fence"] == before["fence"]
+
+
+@pytest.mark.usefixtures("model")
+def test_takeovers_of_an_idle_job_are_forgiven_by_and_by(service: Service) -> None:
+    job = follow(service)
+    with working(service, lease_seconds=1):
+        until(lambda: follows(service, job))
+    for _ in range(2):  # two workers died with it, one after the other
+        claimed = states.claim(service.db["jobs"], "dead", 1)
+        assert claimed is not None
+        expire_lease(service, job)
+    with working(service, lease_seconds=1):
+        until(lambda: follows(service, job) and reload(service, job)["attempts"] > 0)
+        until(lambda: reload(service, job)["attempts"] == 0)
+        insert_rows(service, 1)
+        until(lambda: done(service, job) == 1)
+        until(lambda: reload(service, job)["progress"]["total"] == 1)
