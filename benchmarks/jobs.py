@@ -20,7 +20,7 @@ from pymongo import MongoClient, WriteConcern
 from pymongo.database import Database
 
 from benchmarks.loop import rows_a_second as loop
-from benchmarks.machine import describe
+from benchmarks.machine import describe, in_a_line
 from benchmarks.npy import executor_alone
 from benchmarks.processes import deepest, pss
 from benchmarks.report import Measured, line, median, progress, ratio
@@ -214,8 +214,7 @@ def text(found: list[Measured], about: dict[str, Any]) -> str:
         f"a million small rows: {rows:,.0f} rows/s; the worker has {before / 2**20:.0f} MB PSS before and "
         f"{peak / 2**20:.0f} at most; a pause, resume or cancel shows after {steered:.2f} s at most",
     ]
-    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-    return "\n".join([*lines, "", f"{about['cpu']}, {about['cores']} cores; {versions}"])
+    return "\n".join([*lines, "", in_a_line(about)])
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -32,6 +32,16 @@ def describe(data: Path, threads: int) -> dict[str, Any]:
     }
 
 
+def in_a_line(about: dict[str, Any]) -> str:
+    """The same for the end of a table."""
+    return f"{about['cpu']}, {about['cores']} cores; {versions(about)}"
+
+
+def versions(about: dict[str, Any]) -> str:
+    """Of all that matters, with its name."""
+    return ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+
+
 def _cpu() -> str:
     for line in (PROC / "cpuinfo").read_text().splitlines():
         name, _, value = line.partition(":")

@@ -17,7 +17,7 @@ import numpy as np
 from pymongo import MongoClient
 
 from benchmarks import cold
-from benchmarks.machine import describe
+from benchmarks.machine import describe, in_a_line
 from benchmarks.model import KINDS
 from benchmarks.npy import NPY
 from benchmarks.processes import ROOT, environment, family, pss
@@ -130,8 +130,7 @@ def text(found: dict[str, list[Measured]], about: dict[str, Any]) -> str:
         "",
         f"a replica, exec to first prediction: {seconds:.2f} s; all its processes: {memory / 2**20:.0f} MB PSS",
     ]
-    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-    return "\n".join([*lines, "", f"{about['cpu']}, {about['cores']} cores; {versions}"])
+    return "\n".join([*lines, "", in_a_line(about)])
 
 
 def main(arguments: list[str] | None = None) -> None:

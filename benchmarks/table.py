@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks import cold, npy, overload
 from benchmarks.http_server import CONNECTIONS
+from benchmarks.machine import versions
 from benchmarks.report import Measured, Options, line, median, ratio
 from benchmarks.servers import BASELINES, FUNCTION, NAMES, STORED, UNSTORED
 
@@ -88,9 +89,8 @@ def whole(found: Found, machine: dict[str, Any], options: Options) -> str:
 
 
 def machine_line(machine: dict[str, Any], options: Options) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory'] / (1 << 30):.0f} GB, data on"
-        f" {machine['filesystem']}; {versions}; ALMANAC_THREADS={machine['threads']};"
+        f" {machine['filesystem']}; {versions(machine)}; ALMANAC_THREADS={machine['threads']};"
         f" medians of {options.runs} x {options.seconds:g} s"
     )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bson import ObjectId
-from numpy.typing import NDArray
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
@@ -23,11 +22,8 @@ from ml.database.liveness import Liveness
 from ml.errors import (
     DeadlineExceeded,
     ExecutionFailed,
-    Invalid,
     ModelNotAvailable,
     StorageUnavailable,
-    UnknownDocuments,
-    listed,
 )
 from ml.idempotency.answers import StoredAnswer as StoredAnswer
 from ml.idempotency.claims import Claim as Claim
@@ -47,15 +43,16 @@ from ml.loaded import Load as Load
 from ml.metrics import count_request as count_request
 from ml.metrics import exposition as exposition
 from ml.metrics import flush
+from ml.prediction import Answer as Answer
+from ml.prediction import Prediction as Prediction
+from ml.prediction import record_of, wanted_outputs
+from ml.prediction_rows import rows_of
 from ml.registry import Registry
 from ml.results import labels_and_scores
 from ml.signature import Signature as Signature
 from ml.slots import Record, Slot
 from ml.store import Store
-from ml.tensors import TensorIssues, parse_instances, stack_stored
 from ml.webhooks.requests import Webhooks as Webhooks
-
-Storing = Literal["all", "result", "none"]
 
 #: How many requests may be inside predict at once, where nothing is said.
 PLACES = 56
@@ -67,45 +64,6 @@ JOB_ENDED = ENDED
 JOB_WISHES = tuple(sorted({wish for wishes in BY_CLIENT.values() for wish in wishes}))
 #: What a job's webhook can be told of.
 JOB_EVENTS = EVENTS
-
-
-@dataclass(slots=True)  # a frozen one takes several times as long to make
-class Prediction:
-    """One request: a model, and either rows as JSON gives them, or the ids of stored inputs."""
-
-    model: str
-    version: int | None = None
-    alias: str | None = None
-    instances: Any = None
-    #: The rows where `ml.tensors` has read them against the signature already: every input by name.
-    arrays: dict[str, NDArray[Any]] | None = None
-    inputs: Sequence[ObjectId] | None = None
-    meta: list[dict[str, Any] | None] | None = None
-    store: Storing = "all"
-    #: Milliseconds until the answer is no longer wanted; None: as the service is set.
-    timeout_ms: int | None = None
-    outputs: Sequence[str] | None = None
-    #: Who asks; stored documents are the asker's.
-    owner: str | None = None
-    #: What the asker may see of stored inputs, as a filter.
-    scope: Mapping[str, Any] = field(default_factory=dict)
-    request: str | None = None
-    protocol: str = "almanac"
-    #: Where it may be sent twice: what gives its documents their ids.
-    claim: Claim | None = None
-
-
-@dataclass(slots=True)
-class Answer:
-    """What a prediction gave: the outputs by name, first axis the rows in the order asked, and the records' ids."""
-
-    model: str
-    version: int
-    outputs: dict[str, NDArray[Any]]
-    inputs: list[ObjectId] | None
-    results: list[ObjectId] | None
-    labels: list[dict[str, Any]]
-    timing: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +143,12 @@ class Service:
         deadline = began + timeout / 1000
         live = meant or self.registry.meant(asked.model, asked.version, asked.alias)
         signature = live.signature
-        wanted = _wanted(signature, asked.outputs)
-        arrays, rows, owners = self._checked(signature, asked)
+        wanted = wanted_outputs(signature, asked.outputs)
+        arrays, rows, owners = rows_of(self.db, signature, asked)
         if not isinstance(live, LiveModel):
             live = live.wait(deadline)
         live.used = began
-        record = _record(live, asked, rows, owners)
+        record = record_of(live, asked, rows, owners)
         if record is not None and asked.claim is not None and asked.claim.again:
             former = self._former_answer(asked, record, began)
             if former is not None:
@@ -226,7 +184,7 @@ class Service:
         """
         new_id = asked.claim.new_id if asked.claim is not None else ObjectId
         live = meant or self.registry.meant(asked.model, asked.version, asked.alias)
-        arrays, rows, _ = self._checked(live.signature, asked)
+        arrays, rows, _ = rows_of(self.db, live.signature, asked)
         stored = asked.inputs is not None
         ids = list(asked.inputs) if asked.inputs is not None else [new_id() for _ in range(rows)]
         job: dict[str, Any] = {"_id": new_id(), "model": live.version.name, "version": live.version.number}
@@ -274,7 +232,7 @@ class Service:
         return Answer(
             model=asked.model,
             version=former.version,
-            outputs={name: former.outputs[name] for name in _wanted(former.signature, asked.outputs)},
+            outputs={name: former.outputs[name] for name in wanted_outputs(former.signature, asked.outputs)},
             inputs=record.inputs,
             results=record.results,
             labels=former.labels,
@@ -293,68 +251,3 @@ class Service:
                 slot.record = replace(slot.record, model=live.facts, classes=live.classes)
             live.batcher.submit(slot)
         return live
-
-    def _checked(
-        self, signature: Signature, asked: Prediction
-    ) -> tuple[dict[str, NDArray[Any]], int, list[str | None] | None]:
-        """The rows, held against the signature; how many they are; and their owners, where they are stored inputs."""
-        arrays, owners = self._rows(signature, asked)
-        rows = len(next(iter(arrays.values())))
-        if asked.meta is not None and len(asked.meta) != rows:
-            raise Invalid("the request does not fit", {"meta": f"expected {rows} objects, got {len(asked.meta)}"})
-        return arrays, rows, owners
-
-    def _rows(self, signature: Signature, asked: Prediction) -> tuple[dict[str, NDArray[Any]], list[str | None] | None]:
-        try:
-            if asked.arrays is not None:
-                return asked.arrays, None
-            if asked.inputs is None:
-                return parse_instances(asked.instances, signature), None
-            documents = self._stored(asked.inputs, asked.scope)
-            arrays = stack_stored(documents, signature, [f"inputs[{i}]" for i in range(len(documents))])
-            return arrays, [document.get("owner") for document in documents]
-        except TensorIssues as error:
-            raise Invalid("the rows do not fit the model", error.issues) from None
-
-    def _stored(self, ids: Sequence[ObjectId], scope: Mapping[str, Any]) -> list[Document]:
-        try:
-            found = {
-                document["_id"]: document
-                for document in self.db["inputs"].find({"$and": [{"_id": {"$in": list(set(ids))}}, dict(scope)]})
-            }
-        except PyMongoError as error:
-            raise StorageUnavailable(f"the inputs cannot be read: {type(error).__name__}") from error
-        missing = {f"inputs[{i}]": f"there is no input {id_}" for i, id_ in enumerate(ids) if id_ not in found}
-        if missing:
-            raise UnknownDocuments("inputs that do not exist", missing)
-        return [found[id_] for id_ in ids]
-
-
-def _wanted(signature: Signature, outputs: Sequence[str] | None) -> list[str]:
-    names = [spec.name for spec in signature.outputs]
-    if outputs is None:
-        return names
-    unknown = [name for name in outputs if name not in names]
-    if unknown or not outputs:
-        came = listed(unknown) if unknown else "an empty list"
-        raise Invalid("the request does not fit", {"outputs": f"expected some of {listed(names)}, got {came}"})
-    return list(dict.fromkeys(outputs))
-
-
-def _record(live: LiveModel, asked: Prediction, rows: int, owners: list[str | None] | None) -> Record | None:
-    if asked.store == "none":
-        return None
-    fresh = asked.inputs is None and asked.store == "all"
-    new_id = ObjectId if asked.claim is None else asked.claim.new_id
-    return Record(
-        model=live.facts,
-        owner=asked.owner,
-        request=asked.request,
-        protocol=asked.protocol,
-        meta=asked.meta,
-        inputs=[new_id() for _ in range(rows)] if fresh else list(asked.inputs) if asked.inputs is not None else None,
-        results=[new_id() for _ in range(rows)],
-        store_inputs=fresh,
-        classes=live.classes,
-        owners=owners,
-    )

@@ -36,7 +36,7 @@ class Behind(Exception):
 
 
 @dataclass(slots=True, eq=False)
-class Follower:
+class Place:
     """One job's place among the arrivals."""
 
     #: Up to where it has taken them.
@@ -67,63 +67,63 @@ def now_token(db: Database[Document]) -> Token:
 
 
 class Arrivals:
-    """Follows the collection while there are followers. `changed` is called on its thread when there is something."""
+    """Follows the collection while there are places. `changed` is called on its thread when there is something."""
 
     def __init__(self, db: Database[Document], changed: Callable[[], None]) -> None:
         self._db = db
         self._changed = changed
         self._lock = threading.Lock()
         self._log: _Log | None = None
-        self._followers: set[Follower] = set()
+        self._places: set[Place] = set()
         self._wanted = threading.Event()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def join(self, token: Token, *, predicted: bool) -> Follower:
+    def join(self, token: Token, *, predicted: bool) -> Place:
         """Follow from a token on."""
-        follower = Follower(token, predicted)
+        place = Place(token, predicted)
         with self._lock:
             known = self._log
-            wider = predicted and not any(other.predicted for other in self._followers)
+            wider = predicted and not any(other.predicted for other in self._places)
             if known is None or wider or _order(token) < _order(known.start):
                 # From the earliest place that any needs. Some arrivals come a second time then, which does no harm.
-                start = min([token, *(other.token for other in self._followers if not other.behind)], key=_order)
+                start = min([token, *(other.token for other in self._places if not other.behind)], key=_order)
                 self._log = _Log(start, start)
-                for other in self._followers:
+                for other in self._places:
                     other.at = 0
             else:
-                follower.at = bisect_right(known.tokens, _order(token), key=_order)
-            self._followers.add(follower)
+                place.at = bisect_right(known.tokens, _order(token), key=_order)
+            self._places.add(place)
             self._wanted.set()
             if self._thread is None and not self._ended.is_set():
                 self._thread = threading.Thread(target=self._loop, name="arrivals", daemon=True)
                 self._thread.start()
-        return follower
+        return place
 
-    def leave(self, follower: Follower) -> None:
+    def leave(self, place: Place) -> None:
         """Follow no more."""
         with self._lock:
-            self._followers.discard(follower)
-            if not self._followers:
+            self._places.discard(place)
+            if not self._places:
                 self._wanted.clear()
                 self._log = None
 
-    def take(self, follower: Follower, most: int) -> tuple[list[ObjectId], Token]:
+    def take(self, place: Place, most: int) -> tuple[list[ObjectId], Token]:
         """Up to so many arrivals that it has not taken, and the token up to where it has then. Raises Behind."""
         with self._lock:
             known = self._log
-            if follower.behind or known is None:
+            if place.behind or known is None:
                 raise Behind
-            ids = known.ids[follower.at : follower.at + most]
-            follower.at += len(ids)
-            follower.token = known.tokens[follower.at - 1] if follower.at < len(known.ids) else known.end
+            ids = known.ids[place.at : place.at + most]
+            place.at += len(ids)
+            place.token = known.tokens[place.at - 1] if place.at < len(known.ids) else known.end
             self._trim(known)
-            return list(dict.fromkeys(ids)), follower.token
+            return list(dict.fromkeys(ids)), place.token
 
-    def waiting(self, follower: Follower) -> bool:
+    def waiting(self, place: Place) -> bool:
         """Whether there is something to take, or it is behind."""
         with self._lock:
-            return follower.behind or self._log is None or follower.at < len(self._log.ids)
+            return place.behind or self._log is None or place.at < len(self._log.ids)
 
     def close(self) -> None:
         self._ended.set()
@@ -133,14 +133,14 @@ class Arrivals:
 
     def _trim(self, known: _Log) -> None:
         """Forget what all have taken."""
-        taken = min((other.at for other in self._followers if not other.behind), default=0)
+        taken = min((other.at for other in self._places if not other.behind), default=len(known.ids))
         if taken > 1000 or taken == len(known.ids):
             if taken:
                 known.start = known.tokens[taken - 1]
             if taken == len(known.ids):
                 known.start = known.end
             del known.tokens[:taken], known.ids[:taken]
-            for other in self._followers:
+            for other in self._places:
                 other.at = max(0, other.at - taken)
 
     def _loop(self) -> None:
@@ -165,7 +165,7 @@ class Arrivals:
             known = self._log
             if known is None:
                 return
-            everything = any(follower.predicted for follower in self._followers)
+            everything = any(place.predicted for place in self._places)
             after = known.end
         pipeline: list[Document] = [
             {"$match": _KINDS if everything else {**_KINDS, **_NOT_PREDICTED}},
@@ -191,17 +191,17 @@ class Arrivals:
             if token is not None:
                 known.end = dict(token)
             if len(known.ids) > MOST_KEPT:
-                slowest = min(follower.at for follower in self._followers if not follower.behind)
-                for follower in self._followers:
-                    follower.behind = follower.behind or follower.at == slowest
+                slowest = min(place.at for place in self._places if not place.behind)
+                for place in self._places:
+                    place.behind = place.behind or place.at == slowest
                 self._trim(known)
             return True
 
     def _lose(self, why: str) -> None:
         log.warning("what arrived cannot be told any more, so the inputs are looked through again: %s", why)
         with self._lock:
-            for follower in self._followers:
-                follower.behind = True
+            for place in self._places:
+                place.behind = True
             self._log = None
             self._wanted.clear()
         self._changed()

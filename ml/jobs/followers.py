@@ -16,7 +16,7 @@ from ml.database.filters import names_field
 from ml.database.refusals import passes
 from ml.errors import ModelNotAvailable, UnknownModel
 from ml.jobs import rows, states
-from ml.jobs.arrivals import Arrivals, Behind, Follower
+from ml.jobs.arrivals import Arrivals, Behind, Place
 from ml.jobs.commit import Committer, Lost
 from ml.jobs.heartbeat import Heartbeat
 from ml.jobs.memory import Memory
@@ -41,14 +41,14 @@ class _Held:
         self.memory = memory
         self.heartbeat = Heartbeat(db, job)
         self.committer = Committer(db, job, session, self.heartbeat, memory)
-        self.follower: Follower = arrivals.join(job["arrived"], predicted=names_field(job.get("where") or {}, "source"))
+        self.place: Place = arrivals.join(job["arrived"], predicted=names_field(job.get("where") or {}, "source"))
         self.marked = time.monotonic()
         # Whoever took it over and is still there after the length of a lease has not died of it: that is written down
         # sooner, since a job is given up where one worker after the other dies.
         taken_over = job.get("attempts", 0) > 0
         self.mark_after = job.get("lease_seconds", MARK_SECONDS) if taken_over else MARK_SECONDS
         self.ended = ExitStack()
-        self.ended.callback(arrivals.leave, self.follower)
+        self.ended.callback(arrivals.leave, self.place)
         self.ended.enter_context(self.heartbeat)
 
 
@@ -133,12 +133,12 @@ class Followers:
             raise Lost
         if one.memory.wait():
             return False
-        if not self._arrivals.waiting(one.follower):
+        if not self._arrivals.waiting(one.place):
             if time.monotonic() - one.marked > one.mark_after:
-                self._commit(one, Results(), one.follower.token)
+                self._commit(one, Results(), one.place.token)
                 one.mark_after = MARK_SECONDS
             return False
-        ids, token = self._arrivals.take(one.follower, one.memory.size())
+        ids, token = self._arrivals.take(one.place, one.memory.size())
         wanted = rows.some(self._db, one.job, rows.without_result(self._db, one.job, ids)) if ids else []
         if wanted:
             began = time.monotonic()

@@ -7,7 +7,9 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 
+from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
@@ -149,8 +151,7 @@ class Worker:
         except PyMongoError as error:
             log.warning("job %s: its rows cannot be counted: %s", job["_id"], error)
 
-    def _tell(self, job: Document, change: object) -> None:
-        assert callable(change)
+    def _tell(self, job: Document, change: Callable[[Collection[Document], Document], bool]) -> None:
         try:
             change(self._jobs, job)
         except PyMongoError as error:

@@ -19,18 +19,14 @@ def test_a_thousand_arrivals_while_the_worker_is_killed_twice(cluster: Cluster) 
         until(lambda: cluster.job(job).get("phase") == "tail", 60, "the job follows")
         inputs: dict[ObjectId, int] = {}
         for number in range(1, ARRIVALS + 1):
-            if number % 350 == 0:  # twice; both times with rows before it that may be under way
-                until(lambda: cluster.holder(job) is not None and cluster.count(job) > 0, 60, "somebody scores")
+            if number % 350 == 0:  # twice; the second time when the next worker has come on with it
+                until(lambda done=number - 349: cluster.holder(job) and cluster.count(job) >= done, 60, "it goes on")
                 cluster.process("worker").kill()
             inputs |= cluster.add_rows(tag, 1, number)
-        try:
-            until(lambda: cluster.count(job) >= ARRIVALS, 40, "all have results")
-        except AssertionError:
-            print(cluster.count(job), cluster.job(job), cluster.printed())
-            raise
-        assert cluster.job(job)["attempts"] <= 1
+        until(lambda: cluster.count(job) >= ARRIVALS, 60, "all have results")
     finally:
-        print("AT END", cluster.job(job))
+        print(cluster.job(job), cluster.printed())  # is shown where the test fails
+        cluster.wish(job, "canceled")
     found = list(cluster.db["results"].find({"job": job}))
     assert Counter(result["input"] for result in found) == Counter(inputs.keys())
     assert all(result["output"]["y"][0] == inputs[result["input"]] for result in found)

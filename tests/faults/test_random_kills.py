@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.checks import check_computed, check_ended
 from tests.faults.cluster import ENDED, ROWS, Cluster
-from tests.faults.seeds import LONG, RUNS, seeds
+from tests.faults.seeds import RUNS, seeds
 from tests.faults.visitor import Visitor
 from tests.faults.workers import is_dead
 from tests.waiting import until
@@ -86,7 +86,6 @@ def test_a_job_survives_a_kill(seed: int, cluster: Cluster) -> None:
     print(f"{again} rows were computed again; answers: {dict(visitor.codes)}")
 
 
-@pytest.mark.skipif(not LONG, reason="make faults runs it; test_windows.py has the worst points")
 @pytest.mark.parametrize("seed", seeds(max(1, RUNS // 10)))
 def test_a_job_survives_a_worker_that_sleeps_for_longer_than_its_lease(seed: int, cluster: Cluster) -> None:
     rng = random.Random(seed)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from bson import ObjectId
+from pymongo.errors import AutoReconnect
 
-from ml.jobs import states
+from ml.jobs import scorer, states
 from ml.jobs.worker import Worker
 from ml.service import Service
 
@@ -63,6 +65,25 @@ def claim(service: Service, name: str = "w") -> Job:
 
 def expire_lease(service: Service, job: Job) -> None:
     service.db["jobs"].update_one({"_id": job["_id"]}, {"$set": {"lease": datetime(2020, 1, 1, tzinfo=UTC)}})
+
+
+def at_chunk(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], object]) -> list[int]:
+    """Call `act` before the chunk of that number (from 1 on) is scored; the rows of every chunk, as they come."""
+    real, sizes = scorer.score, []
+
+    def score(live: Any, chunk: Any, of: Any) -> Any:
+        sizes.append(len(chunk))
+        if len(sizes) == number:
+            act()
+        return real(live, chunk, of)
+
+    monkeypatch.setattr(scorer, "score", score)
+    return sizes
+
+
+def lose_the_database() -> None:
+    """What the driver does where the connection breaks."""
+    raise AutoReconnect("gone")
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,11 @@ from ml.build import BuildError, BuildReport
 from ml.builder import Builder, BuildLimits
 from ml.catalog import Catalog
 from ml.database.blobs import Blobs
-from ml.database.client import database_of
 from ml.errors import Changed, Invalid, NotAllowed, WrongState
 from ml.service import Prediction, Service
 from ml.signature import Signature, TensorSpec
 
 SIGNATURE = Signature((TensorSpec("x", "FP32", (3,)),), (TensorSpec("y", "FP32", (2,)),))
-
-
-@pytest.fixture
-def service(client: Any, tmp_path: Path) -> Iterator[Service]:
-    made = Service(database_of(client), tmp_path / "cache")
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -11,15 +11,24 @@ import numpy as np
 import pytest
 from bson import Binary, ObjectId
 from bson.binary import BinaryVectorDtype
-from pymongo.errors import AutoReconnect
 
 from ml.database.blobs import Blobs
-from ml.jobs import memory, rows, scorer, states
+from ml.jobs import memory, rows, states
 from ml.jobs.scorer import Lost, Scorer
 from ml.jobs.scoring import result_ids
 from ml.jobs.worker import Worker
 from ml.service import Service
-from tests.integration.jobs import claim, expire_lease, insert_rows, reload, results, submit, work
+from tests.integration.jobs import (
+    at_chunk,
+    claim,
+    expire_lease,
+    insert_rows,
+    lose_the_database,
+    reload,
+    results,
+    submit,
+    work,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -135,16 +144,7 @@ def test_a_taken_over_job_goes_on_from_its_checkpoint(
     stub(client)
     insert_rows(service, 600)
     job = submit(service)
-    computed: list[int] = []
-    real = scorer.score
-
-    def die_at_the_third(live: Any, chunk: Any, of: Any) -> Any:
-        computed.append(len(chunk))
-        if len(computed) == 3:
-            raise AutoReconnect("gone")
-        return real(live, chunk, of)
-
-    monkeypatch.setattr(scorer, "score", die_at_the_third)
+    computed = at_chunk(monkeypatch, 3, lose_the_database)
     work(service)
     assert reload(service, job)["status"] == "running"
     assert len(results(service, job)) == 2 * rows.CHUNK_ROWS
@@ -182,17 +182,13 @@ def test_after_a_pause_or_cancel_no_row_appears(
     stub(client)
     insert_rows(service, 600)
     job = submit(service)
-    real, seen = scorer.score, []
-
-    def wish_at_the_second(live: Any, chunk: Any, of: Any) -> Any:
-        seen.append(len(chunk))
-        if len(seen) == 2:
-            service.jobs.update(reload(service, job), {"status": wish})
-            there.append(len(results(service, job)))
-        return real(live, chunk, of)
-
     there: list[int] = []
-    monkeypatch.setattr(scorer, "score", wish_at_the_second)
+
+    def steer() -> None:
+        service.jobs.update(reload(service, job), {"status": wish})
+        there.append(len(results(service, job)))
+
+    seen = at_chunk(monkeypatch, 2, steer)
     work(service)
     assert reload(service, job)["status"] == wish
     assert len(results(service, job)) == there[0] == reload(service, job)["progress"]["done"]
@@ -201,7 +197,7 @@ def test_after_a_pause_or_cancel_no_row_appears(
     ended = reload(service, job)
     assert (ended["status"], ended["progress"]["done"]) == ("succeeded", 600)
     assert len(results(service, job)) == 600
-    assert sum(seen) <= 600 + 3 * 256
+    assert sum(seen) <= 600 + 2 * 256
 
 
 def test_an_ended_job_queued_again_runs_the_missing_and_the_failed_rows_only(
@@ -243,15 +239,7 @@ def test_a_row_that_appears_behind_the_checkpoint_is_found_by_the_last_pass(
     insert_rows(service, 300)
     late = ObjectId(b"\0" * 12)
     job = submit(service)
-    real, seen = scorer.score, []
-
-    def insert_late(live: Any, chunk: Any, of: Any) -> Any:
-        seen.append(len(chunk))
-        if len(seen) == 2:
-            service.db["inputs"].insert_one({"_id": late, "data": [1.0, 1.0, 1.0]})
-        return real(live, chunk, of)
-
-    monkeypatch.setattr(scorer, "score", insert_late)
+    at_chunk(monkeypatch, 2, lambda: service.db["inputs"].insert_one({"_id": late, "data": [1.0, 1.0, 1.0]}))
     work(service)
     assert reload(service, job)["progress"]["total"] == 301
     assert late in {result["input"] for result in results(service, job)}
@@ -291,13 +279,7 @@ def test_a_worker_that_stops_gives_its_job_back_at_once(
     insert_rows(service, 600)
     job = submit(service)
     stop = threading.Event()
-    real = scorer.score
-
-    def stop_soon(live: Any, chunk: Any, of: Any) -> Any:
-        stop.set()
-        return real(live, chunk, of)
-
-    monkeypatch.setattr(scorer, "score", stop_soon)
+    at_chunk(monkeypatch, 1, stop.set)
     Worker(service.db, service.registry, stop).run()
     waiting = reload(service, job)
     assert (waiting["status"], waiting["progress"]["done"]) == ("queued", 256)

@@ -9,13 +9,25 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
-from pymongo.errors import AutoReconnect, OperationFailure
+from pymongo.errors import OperationFailure
 
 from ml.database.transactions import transact
 from ml.jobs import memory, rows, scorer, states
 from ml.jobs.scoring import result_ids
 from ml.service import Service
-from tests.integration.jobs import claim, done, expire_lease, insert_rows, reload, submit, wish, work, working
+from tests.integration.jobs import (
+    at_chunk,
+    claim,
+    done,
+    expire_lease,
+    insert_rows,
+    lose_the_database,
+    reload,
+    submit,
+    wish,
+    work,
+    working,
+)
 from tests.waiting import until
 
 Stub = Callable[..., Any]
@@ -199,15 +211,7 @@ def test_a_job_is_let_go_of_when_the_database_is_back(
     stub(client)
     insert_rows(service, 300)
     job = submit(service)
-    real, calls = scorer.score, []
-
-    def score(live: Any, chunk: Any, of: Any) -> Any:
-        calls.append(len(chunk))
-        if len(calls) == 2:
-            raise AutoReconnect("gone")
-        return real(live, chunk, of)
-
-    monkeypatch.setattr(scorer, "score", score)
+    calls = at_chunk(monkeypatch, 2, lose_the_database)
     with working(service):  # with a lease of 15 s, which is not waited for
         until(lambda: reload(service, job)["status"] == "succeeded", 5)
     ended = reload(service, job)

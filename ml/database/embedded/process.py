@@ -30,10 +30,6 @@ PARAMETERS = (
     # A worker that is killed within a commit leaves its transaction open, and its job's next worker waits for it.
     "transactionLifetimeLimitSeconds=20",
 )
-#: When pages that were changed are written out, in percent of the cache. By default it begins at 5, and under many
-#: inserts each page is written again and again; here most are written by the checkpoint, once a minute. What is
-#: durable is in the journal either way.
-EVICTION = "eviction_dirty_target=30,eviction_dirty_trigger=50,eviction_updates_target=20,eviction_updates_trigger=40"
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _GIB = 2**30
 
@@ -47,7 +43,6 @@ def command_line(binary: Path, files: DataFiles, socket: Path, port: int | None)
         "--bind_ip": socket if port is None else f"{socket},127.0.0.1",
         "--logpath": files.log,
         "--wiredTigerCacheSizeGB": f"{cache_gb(psutil.virtual_memory().total):.2f}",
-        "--wiredTigerEngineConfigString": EVICTION,
     }
     if port is not None:
         options["--port"] = str(port)

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ml.database.client import database_of
-from ml.service import Service
 from ml.webhooks.post import Poster
 from ml.webhooks.sender import Sender
 from tests.integration.webhooks.deliveries import QUICK
 from tests.receivers import Receiver, receiving
-
-
-@pytest.fixture
-def service(client: Any, tmp_path: Path) -> Iterator[Service]:
-    made = Service(database_of(client), tmp_path / "cache")
-    yield made
-    made.close()
 
 
 @pytest.fixture
