@@ -9,7 +9,7 @@ from flask import Flask
 from flask_pymongo import BSONObjectIdConverter
 from pymongo import MongoClient
 
-from api import doors, endpoints, errors, idempotency, render, requests
+from api import doors, early, endpoints, errors, idempotency, render, requests
 from api.application import Application
 from api.auth.guard import protect
 from api.auth.keys import AdminKey, Authenticator, admin_key_in
@@ -52,16 +52,14 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
     errors.register(app)
     render.register(app)
     requests.register(app)
-    doors.guard(app, settings.threads, app.extensions["service"].admission)
-    protect(
-        app,
-        authenticator or authenticator_of(settings),
-        frozenset({"metrics.metrics"}) if settings.metrics_public else frozenset(),
-    )
+    places = doors.guard(app, settings.threads)
+    authenticator = authenticator or authenticator_of(settings)
+    protect(app, authenticator, frozenset({"metrics.metrics"}) if settings.metrics_public else frozenset())
     for routes in (predict, model_files, input_files, jobs, metrics, health, webhooks):
         app.register_blueprint(routes.blueprint)
     endpoints.register(app)
     idempotency.register(app)
+    early.register(app, places, authenticator)
     return app
 
 

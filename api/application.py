@@ -26,7 +26,11 @@ class Application(Eve):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._routes: dict[str, Any] = {}
+        self._routes: dict[str, tuple[Any, dict[str, Any]]] = {}
+
+    def remembered(self, path: str) -> tuple[Any, dict[str, Any]] | None:
+        """The rule and the values of the path of a POST that was asked for before."""
+        return self._routes.get(path)
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """No view is a coroutine: Flask need not look at each function of each request to see that."""

@@ -67,13 +67,13 @@ CODES: dict[type[service.ServiceError], int] = {
 LATER = (service.StorageUnavailable, service.Overloaded, service.UnderWay)
 
 
-def from_service(error: service.ServiceError) -> ApiError:
-    """The answer to something that the service refused or failed at."""
+def from_service(error: service.ServiceError, request_id: str | None = None) -> ApiError:
+    """The answer to something that the service refused or failed at; `request_id` where Flask has no request."""
     issues = getattr(error, "issues", {})
     headers = {"Retry-After": "1"} if isinstance(error, LATER) else {}
     message = str(error)
     if isinstance(error, service.ExecutionFailed):
-        message += f" (request {g.get('request_id', '-')})"
+        message += f" (request {request_id or g.get('request_id', '-')})"
     return ApiError(CODES[type(error)], message, issues, headers)
 
 
@@ -121,5 +121,10 @@ def _from_http(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    log.error("unexpected error in %s %s", request.method, request.path, exc_info=error)
-    return ApiError(500, f"unexpected error; the log has it under request {g.get('request_id', '-')}").response()
+    return unexpected(error, request.method, request.path, g.get("request_id", "-")).response()
+
+
+def unexpected(error: Exception, method: str, path: str, request_id: str) -> ApiError:
+    """The answer to an error that is none of a client's; the log has all of it."""
+    log.error("unexpected error in %s %s", method, path, exc_info=error)
+    return ApiError(500, f"unexpected error; the log has it under request {request_id}")

@@ -20,6 +20,7 @@ from pymongo.errors import PyMongoError
 from api.auth.caller import current_caller
 from api.errors import ApiError
 from api.fingerprint import fingerprint
+from api.routes.predict import PREDICTIONS
 from ml.errors import StorageUnavailable, UnderWay
 from ml.service import Admission, Claim, KeyedRequest, Pending, Service, StoredAnswer
 
@@ -29,9 +30,8 @@ HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 IN_ENVIRON = "HTTP_IDEMPOTENCY_KEY"
 
-PREDICT = ("predict.default", "predict.with_version", "predict.with_alias")
 #: The endpoints whose POST heeds the header.
-ENDPOINTS = (*PREDICT, "inputs|resource", "jobs|resource")
+ENDPOINTS = (*PREDICTIONS, "inputs|resource", "jobs|resource")
 
 SANE_KEY = re.compile(r"[ -~]{1,255}\Z")
 #: Of the places that predictions have, those in which requests may wait for another with their key.
@@ -53,7 +53,7 @@ def register(app: Flask) -> None:
         max(1, service.limits.places // WAITING_SHARE), "requests that wait for another with their Idempotency-Key"
     )
     for endpoint in ENDPOINTS:
-        predictions = service.admission if endpoint in PREDICT else None
+        predictions = service.admission if endpoint in PREDICTIONS else None
         view = app.view_functions[endpoint]
         app.view_functions[endpoint] = _heeding(view, _Once(app, service, view, predictions, waiting))
 

@@ -40,13 +40,7 @@ def read_request(signature: Signature, most: int = MOST_ROWS) -> Fields:
     kind = asked.mimetype
     if kind == JSON:
         _no_parameters()
-        quick = read_body(asked.get_data(), signature)
-        if quick is None:
-            return _json(signature, most)
-        arrays, others = quick
-        fields = check_fields({"instances": next(iter(arrays.values())), **others}, most=most)
-        fields["arrays"] = arrays
-        return fields
+        return plain_fields(asked.get_data(), signature, most) or _json(signature, most)
     try:
         if kind == NPY:
             fields = _parameters(request.args)
@@ -62,6 +56,17 @@ def read_request(signature: Signature, most: int = MOST_ROWS) -> Fields:
     rows = len(next(iter(fields["arrays"].values())))
     if rows > most:
         raise ApiError(422, "too many rows", {"body": f"expected at most {most} rows, got {rows}"})
+    return fields
+
+
+def plain_fields(data: bytes, signature: Signature, most: int = MOST_ROWS) -> Fields | None:
+    """The same for a JSON body whose rows are plain lists of numbers; None where it is not plainly right."""
+    quick = read_body(data, signature)
+    if quick is None:
+        return None
+    arrays, others = quick
+    fields = check_fields({"instances": next(iter(arrays.values())), **others}, most=most)
+    fields["arrays"] = arrays
     return fields
 
 

@@ -39,14 +39,21 @@ class AlmanacRequest(Request):
         return super().get_data(cache, as_text, parse_form_data)
 
     def _read(self, length: int) -> bytes:
-        source = self.environ["wsgi.input"]
-        data: bytes = source.read(length)
-        while len(data) < length:
-            more = source.read(length - len(data))
-            if not more:
-                raise ApiError(400, f"the body ends after {len(data)} of {length} bytes")
-            data += more
+        data = read_announced(self.environ["wsgi.input"], length)
+        if len(data) < length:
+            raise ApiError(400, f"the body ends after {len(data)} of {length} bytes")
         return data
+
+
+def read_announced(source: Any, length: int) -> bytes:
+    """The body of `length` bytes, at once where it is there; fewer where it ends before."""
+    data: bytes = source.read(length)
+    while len(data) < length:
+        more = source.read(length - len(data))
+        if not more:
+            break
+        data += more
+    return data
 
 
 def json_body() -> Any:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from flask import Flask, g, request
 
+from api.auth.caller import Caller
 from api.auth.keys import Authenticator
 from api.errors import ApiError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 #: Endpoints that answer without a key.
 PUBLIC = frozenset({"health.live", "health.ready"})
@@ -25,11 +31,18 @@ def protect(app: Flask, authenticator: Authenticator, also: frozenset[str] = fro
         if asked.endpoint in public:
             g.caller = None
             return
-        scheme, _, token = asked.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise ApiError(401, "a key is needed: Authorization: Bearer <key>", headers=CHALLENGE)
-        caller = g.caller = authenticator.authenticate(token.strip())
-        if caller is None:
-            raise ApiError(401, "the key is not valid", headers=CHALLENGE)
+        g.caller = caller_of(asked.environ, authenticator)
 
     app.before_request(authenticate)
+
+
+def caller_of(environ: WSGIEnvironment, authenticator: Authenticator) -> Caller:
+    """Who asks. Raises a 401."""
+    scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise ApiError(401, "a key is needed: Authorization: Bearer <key>", headers=CHALLENGE)
+    caller = authenticator.authenticate(token)
+    if caller is None:
+        raise ApiError(401, "the key is not valid", headers=CHALLENGE)
+    return caller

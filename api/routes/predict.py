@@ -22,6 +22,9 @@ from ml.tensors import to_npy
 
 blueprint = Blueprint("predict", __name__, url_prefix="/api/v1/models")
 
+#: The endpoints of this blueprint.
+PREDICTIONS = ("predict.default", "predict.with_version", "predict.with_alias")
+
 
 @blueprint.post("/<name>/predict")
 def default(name: str) -> AlmanacResponse:
@@ -80,7 +83,7 @@ def _answer(name: str, version: int | None, alias: str | None) -> AlmanacRespons
     count_request((answer.model, answer.version), 200)
     if _wants_npy():
         return AlmanacResponse(to_npy(next(iter(answer.outputs.values()))), mimetype=NPY)
-    return AlmanacResponse(dumps(_body(answer)), mimetype=MIME)
+    return AlmanacResponse(answer_body(answer), mimetype=MIME)
 
 
 def _accepted(job: Document, meant: LiveModel | Load) -> AlmanacResponse:
@@ -100,7 +103,8 @@ def _wants_npy() -> bool:
     return NPY in accept and request.accept_mimetypes.best_match([MIME, NPY]) == NPY
 
 
-def _body(answer: Answer) -> dict[str, Any]:
+def answer_body(answer: Answer) -> bytes:
+    """The JSON that answers a prediction."""
     names = list(answer.outputs)
     predictions = []
     for row, label in enumerate(answer.labels):
@@ -112,7 +116,8 @@ def _body(answer: Answer) -> dict[str, Any]:
             prediction["input"] = answer.inputs[row]
         prediction["output"] = values[names[0]] if len(names) == 1 else values
         predictions.append(prediction | label)
-    return {"model": answer.model, "version": answer.version, "predictions": predictions, "timing": answer.timing}
+    body = {"model": answer.model, "version": answer.version, "predictions": predictions, "timing": answer.timing}
+    return dumps(body)
 
 
 def _row(values: Any, row: int) -> Any:

@@ -9,7 +9,6 @@ from flask import Flask, Response
 from flask.testing import FlaskClient
 
 from api import doors, errors
-from ml.service import Admission
 
 
 @pytest.fixture
@@ -17,7 +16,7 @@ def http() -> FlaskClient:
     """An app with one place, in which `/stream` has three parts and `/fails` breaks off."""
     app = Flask("doors")
     errors.register(app)
-    doors.guard(app, doors.FOR_HEALTH + 1, Admission(1, "predictions"))
+    doors.guard(app, doors.FOR_HEALTH + 1)
 
     def parts(last: str) -> Iterator[str]:
         yield "1"

@@ -1,0 +1,167 @@
+"""What is answered before Flask makes a request of it: predictions in their plainest form, and those without a place.
+
+Most predictions are a key and a JSON body of rows, and nothing else. For these Flask's contexts, hooks and response
+take longer than all else that the interpreter does, so they are read and answered here, by the functions that the route
+(`api/routes/predict.py`) is made of. Whatever more a request has, and whatever is wrong with it, is the route's, which
+then sees it as if nobody had looked at it. Only what goes wrong in the model or after it is answered here too: the rows
+are not to be computed twice.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.exceptions import SecurityError
+from werkzeug.http import HTTP_STATUS_CODES
+from werkzeug.wsgi import get_host
+
+from api.application import Application
+from api.auth.guard import caller_of
+from api.auth.keys import Authenticator
+from api.errors import ApiError, from_service, unexpected
+from api.predict_request import NPY, plain_fields
+from api.render import MIME
+from api.requests import log_answer, read_announced, request_id
+from api.routes.predict import PREDICTIONS, answer_body
+from ml.errors import ServiceError
+from ml.service import Admission, LiveModel, Prediction, Service, Signature, count_request
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+JSON_TYPES = frozenset({MIME, f"{MIME}; charset=utf-8", f"{MIME};charset=utf-8", f"{MIME}; charset=UTF-8"})
+#: Headers that say more than a plain prediction does.
+MORE = frozenset(
+    {
+        "HTTP_IDEMPOTENCY_KEY",
+        "HTTP_PREFER",
+        "HTTP_IF_MATCH",
+        "HTTP_IF_NONE_MATCH",
+        "HTTP_IF_MODIFIED_SINCE",
+        "HTTP_TRANSFER_ENCODING",
+        "HTTP_CONTENT_ENCODING",
+    }
+)
+
+WSGI = Callable[["WSGIEnvironment", "StartResponse"], Iterable[bytes]]
+
+
+def register(app: Application, places: Admission, authenticator: Authenticator) -> None:
+    """Put this before the application; `places` are those that every request takes."""
+    app.wsgi_app = Early(app, places, authenticator)
+
+
+class Early:
+    """The WSGI application around another."""
+
+    def __init__(self, app: Application, places: Admission, authenticator: Authenticator) -> None:
+        self._inside: WSGI = app.wsgi_app
+        self._app = app
+        self._service: Service = app.extensions["service"]
+        self._places = (places, self._service.admission)
+        self._authenticator = authenticator
+        self._most_bytes: int = app.config["MAX_CONTENT_LENGTH"]
+        self._trusted: list[str] | None = app.config["TRUSTED_HOSTS"]
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer, or leave it to the application."""
+        if environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"].endswith("/predict"):
+            # Under overload most find no place: what each costs is taken from those that were let in.
+            refusal = self._service.admission.refusal()
+            if refusal is not None:
+                error = from_service(refusal, "-")
+                return _send_error(error, ("", ""), environ, start_response, time.monotonic(), request_id(environ))
+            values = self._plain(environ)
+            if values is not None:
+                answer = self._answer(environ, start_response, values)
+                if answer is not None:
+                    return answer
+        return self._inside(environ, start_response)
+
+    def _plain(self, environ: WSGIEnvironment) -> dict[str, Any] | None:
+        """What the path says, where it was asked for before and the headers say nothing more; else None."""
+        found = self._app.remembered(environ["PATH_INFO"])
+        if (
+            found is None
+            or found[0].endpoint not in PREDICTIONS
+            or environ.get("CONTENT_TYPE") not in JSON_TYPES
+            or environ.get("QUERY_STRING")
+            or NPY in environ.get("HTTP_ACCEPT", "")
+            or not MORE.isdisjoint(environ)
+            or (self._trusted and not get_host(environ, self._trusted))
+        ):
+            return None
+        return found[1]
+
+    def _answer(
+        self, environ: WSGIEnvironment, start_response: StartResponse, values: dict[str, Any]
+    ) -> list[bytes] | None:
+        """The answer to a prediction, for which the places are taken; None where it is the route's."""
+        began, taken = time.monotonic(), []
+        try:
+            caller = caller_of(environ, self._authenticator)
+            for places in self._places:
+                places.take()
+                taken.append(places)
+            live = self._service.registry.meant(**values)
+            if isinstance(live, LiveModel) and (fields := self._fields(environ, live.signature)) is not None:
+                asked = Prediction(owner=caller.owner, model=values["name"], request=request_id(environ), **fields)
+                return self._predict(environ, start_response, asked, live, began)
+        except (ApiError, ServiceError, SecurityError):
+            pass  # the route meets it again
+        finally:
+            for places in taken:
+                places.give()
+        return None
+
+    def _fields(self, environ: WSGIEnvironment, signature: Signature) -> dict[str, Any] | None:
+        """What the body says where it is plain; it can be read once more where it is not."""
+        announced = environ.get("CONTENT_LENGTH", "")
+        if not (announced.isascii() and announced.isdigit() and int(announced) <= self._most_bytes):
+            return None
+        data = read_announced(environ["wsgi.input"], int(announced))
+        environ["wsgi.input"] = io.BytesIO(data)
+        return plain_fields(data, signature) if len(data) == int(announced) else None
+
+    def _predict(
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        asked: Prediction,
+        live: LiveModel,
+        began: float,
+    ) -> list[bytes]:
+        id_ = asked.request or ""
+        error: ApiError | None = None
+        try:
+            answer = self._service.predict(asked, live)
+            body = answer_body(answer)
+        except ServiceError as problem:
+            error = from_service(problem, id_)
+        except Exception as problem:  # noqa: BLE001  # as the application's own handler
+            error = unexpected(problem, "POST", environ["PATH_INFO"], id_)
+        if error is not None:
+            return _send_error(error, live.version.key, environ, start_response, began, id_)
+        count_request((answer.model, answer.version), 200)
+        start_response("200 OK", [("Content-Type", MIME), ("Content-Length", str(len(body))), ("X-Request-ID", id_)])
+        log_answer(environ, id_, 200, began)
+        return [body]
+
+
+def _send_error(
+    error: ApiError,
+    model: tuple[str, int | str],
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    began: float,
+    id_: str,
+) -> list[bytes]:
+    body = error.body()
+    headers = {**error.headers, "Content-Type": MIME, "Content-Length": str(len(body)), "X-Request-ID": id_}
+    start_response(f"{error.code} {HTTP_STATUS_CODES[error.code].upper()}", list(headers.items()))
+    count_request(model, error.code)
+    log_answer(environ, id_, error.code, began)
+    return [body]
