@@ -59,7 +59,8 @@ def assemble(app: Flask) -> dict[str, Any]:
             used.add(operation.tag)
     schemas = dict(SCHEMAS)
     for resource in RESOURCES.values():
-        schemas |= schemas_of(resource)
+        if not undescribed_parts(resource):
+            schemas |= schemas_of(resource)
     components = {
         "schemas": schemas,
         "responses": shared.responses(),
@@ -67,7 +68,7 @@ def assemble(app: Flask) -> dict[str, Any]:
         "headers": shared.HEADERS,
         "securitySchemes": shared.SECURITY_SCHEMES,
     }
-    tags = {name: resource.about for name, resource in RESOURCES.items()} | TAGS
+    tags = {name: getattr(resource, "about", "") for name, resource in RESOURCES.items()} | TAGS
     document = {
         "openapi": "3.1.0",
         "info": INFO,
@@ -89,7 +90,7 @@ def undescribed(app: Flask) -> list[str]:
         for method in methods_of(rule):
             try:
                 operation = described(app, rule, method)
-            except (Undescribed, AttributeError) as error:
+            except Undescribed as error:
                 missing.append(str(error))
                 continue
             if operation is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from api.openapi.describe import JSON, Act, Answer, Body, Media, Operation, Query, Schema, named, record, ref
-from api.openapi.json_schema import component_name, document_schema, filter_schema, object_schema
+from api.openapi.json_schema import NoSchema, component_name, document_schema, filter_schema, object_schema
 from api.query import ITEM_PARAMETERS, LIST_PARAMETERS, MOST_PER_PAGE, PAGE_SIZE
 from api.resources.base import Resource
 
@@ -205,11 +205,17 @@ def undescribed_parts(resource: Resource) -> list[str]:
     missing = [
         f"{place} has no `{name}`" for name in ("singular", "about", "example") if not getattr(resource, name, None)
     ]
-    return missing + [
+    missing += [
         f'{place}.schema: the field {path!r} has no description: add **described("...")'
         for path, rules in _fields(resource.schema)
         if not rules.get("meta", {}).get("description")
     ]
+    if not missing:
+        try:
+            schemas_of(resource)
+        except NoSchema as error:
+            missing.append(f"{place}.schema: {error}")
+    return missing
 
 
 def _fields(schema: Mapping[str, Mapping[str, Any]], base: str = "") -> Iterable[tuple[str, Mapping[str, Any]]]:
