@@ -253,7 +253,8 @@ def test_rules_become_keywords() -> None:
     assert field_schema({"type": "string", "minlength": 1, "maxlength": 3, "regex": r"[a-z]+\Z"}, "create") == {
         "type": "string", "minLength": 1, "maxLength": 3, "pattern": "^[a-z]+$",
     }  # fmt: skip
-    assert field_schema({"type": "list", "minlength": 1, "maxlength": 3, "distinct": True, "schema": {"type": "integer"}}, "create") == {
+    numbers = {"type": "list", "minlength": 1, "maxlength": 3, "distinct": True, "schema": {"type": "integer"}}
+    assert field_schema(numbers, "create") == {
         "type": "array", "minItems": 1, "maxItems": 3, "uniqueItems": True, "items": {"type": "integer"},
     }  # fmt: skip
     assert field_schema({"type": "integer", "min": 1, "max": 2, "nullable": True}, "create") == {
