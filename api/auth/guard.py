@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Flask, g, request
+from flask import Flask, current_app, g, request
 
 from api.auth.caller import Caller
 from api.auth.keys import Authenticator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 #: Endpoints that answer without a key.
-PUBLIC = frozenset({"health.live", "health.ready"})
+PUBLIC = frozenset({"health.live", "health.ready", "openapi.document"})
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="almanac"'}
 
@@ -24,15 +24,13 @@ def protect(app: Flask, authenticator: Authenticator, also: frozenset[str] = fro
 
     `also` are endpoints that are public by a setting.
     """
-    public = PUBLIC | also
+    public = app.extensions["public"] = PUBLIC | also
 
     def authenticate() -> None:
         asked = request._get_current_object()  # type: ignore[attr-defined]
-        if asked.endpoint in public:
-            g.caller = None
-            return
-        g.caller = caller_of(asked.environ, authenticator)
+        g.caller = None if asked.endpoint in public else caller_of(asked.environ, authenticator)
 
+    app.extensions["authenticator"] = authenticator
     app.before_request(authenticate)
 
 
@@ -46,3 +44,8 @@ def caller_of(environ: WSGIEnvironment, authenticator: Authenticator) -> Caller:
     if caller is None:
         raise ApiError(401, "the key is not valid", headers=CHALLENGE)
     return caller
+
+
+def need_key() -> None:
+    """Refuse this request without a valid key, though its endpoint is public."""
+    g.caller = caller_of(request.environ, current_app.extensions["authenticator"])
