@@ -1,4 +1,4 @@
-"""On PYTHONPATH it makes every Python one of a machine that serves and does not build: nothing for that is installed."""
+"""On PYTHONPATH it makes every Python one of a machine that serves and does not build: what that takes is not there."""
 
 import sys
 
