@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ml.build.report import BuildError
 from ml.executors.base import Arrays, input_key, output_key
-from ml.executors.tf import FUNCTION, tensorflow
+from ml.executors.tf import FUNCTION, UNUSED, tensorflow, without
 from ml.signature import Signature, TensorSpec, kserve_dtype
 
 #: A model that takes longer than this for one answer (a recurrent one over many steps) is compiled by Keras first.
@@ -40,11 +40,9 @@ class KerasModel:
     @classmethod
     def load(cls, file: Path, scratch: Path) -> KerasModel:
         """Load `file`; the SavedModel, where one is asked for, is written to `scratch`. Raises BuildError."""
-        tf = tensorflow()  # before Keras, for the number of its threads: an executor in a server has the same
+        keras = import_keras()
         # Advice on performance, for people who write the code that runs here.
-        tf.get_logger().setLevel("ERROR")
-        import keras
-
+        tensorflow().get_logger().setLevel("ERROR")
         try:
             model = keras.saving.load_model(str(file), safe_mode=True, compile=False)
         except Exception as error:
@@ -110,6 +108,15 @@ class KerasModel:
 
     def _named(self, values: Sequence[Any]) -> dict[str, NDArray[Any]]:
         return {spec.name: np.asarray(value) for spec, value in zip(self.signature.outputs, values, strict=True)}
+
+
+def import_keras() -> Any:
+    """Keras, after TensorFlow, for the number of its threads: an executor in a server has the same."""
+    tensorflow()
+    with without(*UNUSED):
+        import keras
+
+        return keras
 
 
 def told(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from ml.build import isolation, sandbox
 from ml.doctor.findings import Finding, ok, warning
 from ml.executors import KINDS
+from ml.executors.tf import UNUSED
 
 ROOT = Path(__file__).resolve().parents[2]
 #: TensorFlow's import takes some seconds, and minutes from a cold network disk.
@@ -125,7 +126,8 @@ def _versions(one: Tried) -> str:
 def _imports(names: tuple[str, ...]) -> str:
     """A program that imports packages, and answers as ml/doctor/probe.py does."""
     return f"""
-import importlib, importlib.metadata, importlib.util, json
+import importlib, importlib.metadata, importlib.util, json, sys
+sys.modules.update(dict.fromkeys({UNUSED!r}))
 missing = [name for name in {names!r} if importlib.util.find_spec(name) is None]
 problem = ", ".join(missing) + " is not installed" if missing else None
 versions = {{}}

@@ -22,6 +22,9 @@ from ml.signature import Signature
 #: The one function of an artefact.
 FUNCTION = "serve"
 
+#: What TensorFlow and Keras import where it is there, and do without as well: 1.4 s of the 3.8 that both take.
+UNUSED = ("jax", "sklearn")
+
 _importing = threading.Lock()
 
 
@@ -92,7 +95,7 @@ def tensorflow() -> Any:
         # Before the import: what TensorFlow says at its start is for its own developers.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         try:
-            with _without_keras(), _without_words():
+            with without("keras", *UNUSED), _without_words():
                 tf = importlib.import_module("tensorflow")
         except ImportError as error:
             raise ExecutorError(f"TensorFlow cannot be imported: {error}") from error
@@ -105,20 +108,20 @@ def tensorflow() -> Any:
 
 
 @contextlib.contextmanager
-def _without_keras() -> Iterator[None]:
-    """Hide Keras from an `import tensorflow`, which imports it for its registrations and does as well without.
+def without(*names: str) -> Iterator[None]:
+    """Hide packages that are not imported yet from an import of TensorFlow or Keras, which do as well without.
 
-    See the end of tensorflow/__init__.py. It is 1 s of 3 and 80 MB of 610. An import of Keras on another thread at
-    that moment would fail; nothing that loads executors imports it at all.
+    TensorFlow imports Keras for its registrations, see the end of tensorflow/__init__.py. That is 1 s of 3 and 80 MB
+    of 610. An import of one of them on another thread at that moment would fail; nothing that loads executors imports
+    them at all.
     """
-    if "keras" in sys.modules:
-        yield
-        return
-    sys.modules["keras"] = None  # type: ignore[assignment]
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:
         yield
     finally:
-        del sys.modules["keras"]
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

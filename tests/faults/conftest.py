@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from pymongo import MongoClient
 
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import OPEN_TRANSACTION_SECONDS, Cluster
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +25,15 @@ def cluster(_cluster: Cluster) -> Cluster:
     for job in _cluster.db["jobs"].find({"status": {"$nin": ["succeeded", "failed", "canceled"]}}, {"_id": True}):
         _cluster.wish(job["_id"], "canceled")  # a failed test left it
     return _cluster
+
+
+@pytest.fixture
+def short_transactions(cluster: Cluster) -> Iterator[None]:
+    """mongod ends a transaction that its worker left open after 2 s, not 20."""
+    uri = (cluster.data / "mongo.uri").read_text().strip()
+    password = (cluster.data / "root.pw").read_text().strip()
+    root: MongoClient[dict[str, Any]] = MongoClient(uri, username="root", password=password, authSource="admin")
+    with root:
+        root.admin.command("setParameter", 1, transactionLifetimeLimitSeconds=2)
+        yield
+        root.admin.command("setParameter", 1, transactionLifetimeLimitSeconds=OPEN_TRANSACTION_SECONDS)

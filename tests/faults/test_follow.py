@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from bson import ObjectId
 
 from tests.faults.cluster import Cluster
@@ -12,6 +13,7 @@ from tests.waiting import until
 ARRIVALS = 1_000
 
 
+@pytest.mark.usefixtures("short_transactions")
 def test_a_thousand_arrivals_while_the_worker_is_killed_twice(cluster: Cluster) -> None:
     tag = f"arrives {ObjectId()}"
     job = cluster.submit(tag, follow=True)

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from typing import Any
 
 import psutil
 import pytest
 from bson import ObjectId
-from pymongo import MongoClient
 
 from tests.faults.checks import check_computed, check_ended
-from tests.faults.cluster import OPEN_TRANSACTION_SECONDS, Cluster
+from tests.faults.cluster import Cluster
 from tests.faults.seeds import LONG
 from tests.waiting import until
 
 ROWS = 2_000
 Inputs = dict[ObjectId, int]
-
-
-@pytest.fixture
-def short_transactions(cluster: Cluster) -> Iterator[None]:
-    """mongod ends a transaction that its worker left open after 2 s, not 20."""
-    uri = (cluster.data / "mongo.uri").read_text().strip()
-    password = (cluster.data / "root.pw").read_text().strip()
-    root: MongoClient[dict[str, Any]] = MongoClient(uri, username="root", password=password, authSource="admin")
-    with root:
-        root.admin.command("setParameter", 1, transactionLifetimeLimitSeconds=2)
-        yield
-        root.admin.command("setParameter", 1, transactionLifetimeLimitSeconds=OPEN_TRANSACTION_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +57,7 @@ def test_dead_after_the_last_chunk_and_before_the_job_ends(cluster: Cluster, inp
     check_computed(tally, inputs, again=0)
 
 
+@pytest.mark.usefixtures("short_transactions")
 @pytest.mark.parametrize("point", ["advance", "commit"])
 def test_dead_within_a_commit(cluster: Cluster, inputs: Inputs, point: str) -> None:
     with cluster.own_worker_stopped() as rival, cluster.workers.hooked(point, 3, "KILL") as victim:

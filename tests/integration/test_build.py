@@ -27,13 +27,10 @@ Arrays = dict[str, NDArray[Any]]
 
 @pytest.fixture(scope="module")
 def keras() -> Any:
-    # As executors import it: threads first, then TensorFlow.
-    from ml.executors.tf import tensorflow
+    # As builds import it.
+    from ml.build.keras_model import import_keras
 
-    tensorflow()
-    import keras
-
-    return keras
+    return import_keras()
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +218,7 @@ for case in json.loads(Path(sys.argv[2]).read_text()):
     inputs = {name: read[name].astype(object) if read[name].dtype.kind == "S" else read[name] for name in read}
     np.savez(case["outputs"], **executor.run(inputs))
     executor.close()
-found = sorted(name for name in sys.modules if name.split(".")[0] in ("keras", "tf_keras"))
+found = sorted(name for name in sys.modules if name.split(".")[0] in ("keras", "tf_keras", "jax", "sklearn"))
 print(json.dumps({"seconds": time.perf_counter() - started, "found": found}))
 """
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from bson import ObjectId
 
-from ml.build.keras_model import KerasModel
+from ml.build.keras_model import KerasModel, import_keras
 from ml.database.blobs import Blobs
 from ml.database.client import database_of
 from ml.database.documents import stamp_new
@@ -29,8 +29,7 @@ MOST_ROWS = 40
 
 
 def models() -> dict[str, Any]:
-    import keras
-
+    keras = import_keras()
     keras.utils.set_random_seed(5)
     layers = keras.layers
     a, b = keras.Input((4,), name="a"), keras.Input((3,), name="b", dtype="int32")

@@ -196,13 +196,10 @@ MAKERS: dict[str, Callable[[Any], tuple[Any, Arrays]]] = {
 
 @pytest.fixture(scope="module")
 def keras() -> Any:
-    # As executors import it: threads first, then TensorFlow.
-    from ml.executors.tf import tensorflow
+    # As builds import it.
+    from ml.build.keras_model import import_keras
 
-    tensorflow()
-    import keras
-
-    return keras
+    return import_keras()
 
 
 @pytest.fixture(scope="module")

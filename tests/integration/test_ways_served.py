@@ -86,11 +86,9 @@ print(json.dumps({"outputs": [values.tolist() for values in answer.outputs.value
 def built(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A small model, and its build."""
     from ml.build import build_model
-    from ml.executors.tf import tensorflow
+    from ml.build.keras_model import import_keras
 
-    tensorflow()
-    import keras
-
+    keras = import_keras()
     keras.utils.set_random_seed(3)
     model = keras.Sequential([keras.Input((4,), name="x"), keras.layers.Dense(3, activation="softmax")])
     directory = tmp_path_factory.mktemp("built")
