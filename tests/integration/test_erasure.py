@@ -1,0 +1,108 @@
+"""An input that is deleted takes with it whatever was made of it, also what is being made just then."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from ml import erasure, store
+from ml.database.client import database_of
+from ml.jobs import commit
+from ml.jobs.worker import Worker
+from tests.conftest import Api
+from tests.integration.rest import ROW, URL, Client, stored
+
+ANY = {"If-Match": "*"}
+
+
+def put(api: Api, *rows: Any) -> list[str]:
+    return [
+        item["_id"] for item in api.post("inputs", json=[{"data": row, "tags": ["t"]} for row in rows]).json["_items"]
+    ]
+
+
+def test_it_takes_its_results(api: Api, client: Client, serve: Callable[..., Any]) -> None:
+    serve()
+    mine, other = put(api, ROW, [4, 5, 6])
+    assert api.post(URL, json={"inputs": [mine, other]}).status_code == 200
+    assert api.post(URL, json={"inputs": [mine]}).status_code == 200
+    assert len(stored(client, "results")) == 3
+    assert api.delete(f"inputs/{mine}", headers=ANY).status_code == 204
+    assert [str(result["input"]) for result in stored(client, "results")] == [other]
+    assert [str(input_["_id"]) for input_ in stored(client, "inputs")] == [other]
+
+
+def test_neither_goes_where_the_tag_is_old_or_it_is_anothers(
+    api: Api, client: Client, serve: Callable[..., Any]
+) -> None:
+    serve()
+    (input_,) = put(api, ROW)
+    assert api.post(URL, json={"inputs": [input_]}).status_code == 200
+    old = api.get(f"inputs/{input_}").json["_etag"]
+    assert api.patch(f"inputs/{input_}", json={"tags": ["u"]}, headers={"If-Match": old}).status_code == 200
+    assert api.delete(f"inputs/{input_}", headers={"If-Match": old}).status_code == 412
+    assert api.as_caller("user:eve").delete(f"inputs/{input_}", headers=ANY).status_code == 404
+    assert len(stored(client, "results")) == len(stored(client, "inputs")) == 1
+
+
+def test_a_prediction_that_is_stored_meanwhile_goes_too(
+    api: Api, client: Client, serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve()
+    (input_,) = put(api, ROW)
+    real = store.write_together
+
+    def after_the_delete(*args: Any) -> None:
+        assert erasure.erase_input(database_of(client), {}, ObjectId(input_))
+        real(*args)
+
+    monkeypatch.setattr(store, "write_together", after_the_delete)
+    assert api.post(URL, json={"inputs": [input_]}).status_code == 200
+    assert stored(client, "results") == []
+
+
+def test_a_jobs_chunk_that_is_committed_meanwhile_goes_too(
+    api: Api, client: Client, serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve()
+    inputs = put(api, *([n, 0, 0] for n in range(20)))
+    job = api.post("jobs", json={"model": "sums", "where": {"tags": "t"}}).json["_id"]
+    real = commit.transact
+
+    def after_the_delete(*args: Any) -> Any:
+        for input_ in inputs[:5]:
+            erasure.erase_input(database_of(client), {}, ObjectId(input_))
+        return real(*args)
+
+    monkeypatch.setattr(commit, "transact", after_the_delete)
+    service = api.http.application.extensions["service"]
+    Worker(database_of(client), service.registry, threading.Event()).run_pending()
+    assert api.get(f"jobs/{job}").json["status"] == "succeeded"
+    assert sorted(str(result["input"]) for result in stored(client, "results")) == sorted(inputs[5:])
+
+
+def test_a_result_that_comes_within_the_delete_goes_too(
+    api: Api, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stored after the transaction began, which does not see it; and whoever stored it did not see its end."""
+    (input_,) = put(api, ROW)
+    db = database_of(client)
+    real = erasure.transact
+
+    def beside(*args: Any) -> Any:
+        def work(session: Any) -> bool:
+            done: bool = args[1](session)
+            db["results"].insert_one({"input": ObjectId(input_)})
+            erasure.take_back(db, [ObjectId(input_)])
+            assert len(stored(client, "results")) == 1
+            return done
+
+        return real(args[0], work)
+
+    monkeypatch.setattr(erasure, "transact", beside)
+    assert api.delete(f"inputs/{input_}", headers=ANY).status_code == 204
+    assert stored(client, "results") == []
