@@ -19,7 +19,7 @@ from ml.cores import stay
 from ml.database.client import Document
 from ml.database.documents import now, stamp_new
 from ml.database.group_commit import write_together
-from ml.erasure import take_back
+from ml.erasure.inputs import take_back
 from ml.errors import StorageUnavailable
 from ml.executors.base import Arrays
 from ml.metrics import later

@@ -12,7 +12,7 @@ from pymongo.errors import BulkWriteError
 
 from ml.database.client import Document
 from ml.database.transactions import transact
-from ml.erasure import take_back
+from ml.erasure.inputs import take_back
 from ml.jobs import rows, states
 from ml.jobs.heartbeat import Heartbeat
 from ml.jobs.memory import Memory

@@ -6,11 +6,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import bson
 import pytest
 from bson import ObjectId
 
-from ml import erasure, store
+from ml import store
 from ml.database.client import database_of
+from ml.erasure import inputs as erasure
 from ml.jobs import commit
 from ml.jobs.worker import Worker
 from tests.conftest import Api
@@ -106,3 +108,48 @@ def test_a_result_that_comes_within_the_delete_goes_too(
     monkeypatch.setattr(erasure, "transact", beside)
     assert api.delete(f"inputs/{input_}", headers=ANY).status_code == 204
     assert stored(client, "results") == []
+
+
+def everything(client: Client) -> bytes:
+    """All documents of all collections, as BSON."""
+    db = database_of(client)
+    names = [name for name in db.list_collection_names() if not name.startswith("system.")]
+    return b"".join(bson.encode(document) for name in sorted(names) for document in db[name].find())
+
+
+def test_nothing_of_an_owner_is_left(api: Api, client: Client, serve: Callable[..., Any]) -> None:
+    serve()
+    serve(name="theirs", owner="eve-the-owner")
+    eve, adam = api.as_caller("editor:eve-the-owner"), api.as_caller("editor:adam-the-owner")
+    jobs = []
+    for caller in (eve, adam):
+        inputs = put(caller, *([n, 0, 0] for n in range(30)))
+        assert caller.post(URL, json={"instances": [ROW]}, headers={"Idempotency-Key": "k"}).status_code == 200
+        assert caller.post(URL, json={"inputs": inputs[:2]}).status_code == 200
+        assert caller.get("webhooks/secret").status_code == 200
+        jobs.append(caller.post("jobs", json={"model": "sums", "where": {"tags": "t"}}).json["_id"])
+    service = api.http.application.extensions["service"]
+    Worker(database_of(client), service.registry, threading.Event()).run_pending()
+    waiting = eve.post("jobs", json={"model": "sums", "where": {"tags": "t"}}).json["_id"]
+    assert api.post("jobs", json={"model": "sums", "where": {"tags": "t"}}).status_code == 201  # over both owners' rows
+    before = everything(client)
+    assert before.count(b"eve-the-owner") > 60
+    assert before.count(b"stub-theirs") or database_of(client)["files.files"].count_documents({}) == 2
+    adams = everything(client).count(b"adam-the-owner")
+
+    erasure = service.erasure("eve-the-owner")
+    assert erasure.left().keys() == {
+        "models", "jobs", "inputs", "results", "idempotency", "webhook_secrets", "registry"
+    }  # fmt: skip
+    next(erasure.run())  # and it is ended there
+    gone = sum(step.documents for step in service.erasure("eve-the-owner").run())
+    assert gone > 60
+
+    after = everything(client)
+    assert b"eve-the-owner" not in after
+    assert ObjectId(waiting).binary not in after
+    assert after.count(b"adam-the-owner") == adams
+    assert database_of(client)["files.files"].count_documents({}) == 1
+    assert service.erasure("eve-the-owner").left() == {}
+    assert adam.get(f"jobs/{jobs[1]}").json["progress"]["done"] == 30
+    assert len(adam.get("results?max_results=100").json["_items"]) == 33
