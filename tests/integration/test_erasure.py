@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import bson
 import pytest
 from bson import ObjectId
+from click.testing import CliRunner
 
+from cli import group, logs
 from ml import store
 from ml.database.client import database_of
 from ml.erasure import inputs as erasure
 from ml.jobs import commit
 from ml.jobs.worker import Worker
-from tests.conftest import Api
+from tests.conftest import ADMIN_KEY, Api
 from tests.integration.rest import ROW, URL, Client, stored
 
 ANY = {"If-Match": "*"}
@@ -153,3 +156,23 @@ def test_nothing_of_an_owner_is_left(api: Api, client: Client, serve: Callable[.
     assert service.erasure("eve-the-owner").left() == {}
     assert adam.get(f"jobs/{jobs[1]}").json["progress"]["done"] == 30
     assert len(adam.get("results?max_results=100").json["_items"]) == 33
+
+
+def test_the_command_asks_and_says_what_it_did(
+    api: Api, client: Client, mongod: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "set_up", lambda settings: None)
+    monkeypatch.setenv("ALMANAC_MONGO_URI", mongod)
+    monkeypatch.setenv("ALMANAC_ADMIN_KEY", ADMIN_KEY)
+    monkeypatch.setenv("ALMANAC_DATA_DIR", str(tmp_path / "data"))
+    put(api.as_caller("user:eve"), ROW, ROW)
+    run = CliRunner().invoke
+    asked = run(group, ["erase", "--owner", "eve"], input="n\n")
+    assert (asked.exit_code, len(stored(client, "inputs"))) == (1, 2)
+    assert "eve owns 2 in inputs" in asked.output
+    done = run(group, ["erase", "--owner", "eve", "--yes"])
+    assert (done.exit_code, stored(client, "inputs")) == (0, [])
+    assert "2/2" in done.output
+    assert done.output.endswith("2 documents of eve are gone\n")
+    again = run(group, ["erase", "--owner", "eve", "--yes"])
+    assert (again.exit_code, again.output) == (1, "almanac: there is nothing that 'eve' owns\n")

@@ -6,30 +6,27 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from bson import ObjectId
-from pymongo import MongoClient
-from pymongo.uri_parser import parse_uri
 
-from ml.database.client import database_of
+from ml.database.client import connect, database_of
+from ml.database.embedded import EmbeddedMongo, process
 from ml.erasure.retention import INDEX, RECORDS, Retention, keep_for, remove_unstamped
 from tests.integration.rest import Client
 from tests.waiting import until
 
 
 @pytest.fixture
-def quick(mongod: str, client: Client) -> Iterator[Any]:
-    """The database, which looks for what is too old every second; afterwards nothing is removed any more."""
-    socket = Path(parse_uri(mongod)["nodelist"][0][0])
-    secret = (socket.parent / "root.pw").read_text()
-    uri = f"mongodb://root:{secret}@{quote(str(socket), safe='')}/?authSource=admin&directConnection=true"
-    with MongoClient[dict[str, Any]](uri) as root:
-        root.admin.command("setParameter", 1, ttlMonitorSleepSecs=1)
-        yield database_of(client)
-        root.admin.command("setParameter", 1, ttlMonitorSleepSecs=60)
-    keep_for(database_of(client), None)
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A database of its own that looks for what is too old every second, rather than every minute."""
+    monkeypatch.setattr(process, "PARAMETERS", (*process.PARAMETERS, "ttlMonitorSleepSecs=1"))
+    embedded = EmbeddedMongo(tmp_path / "quick")
+    try:
+        with connect(embedded.start()) as client:
+            yield database_of(client)
+    finally:
+        embedded.stop()
 
 
 def aged(days: float, **fields: Any) -> dict[str, Any]:
