@@ -17,9 +17,7 @@ ENV_FILE = Path(".env")
 SECRETS_DIR = Path("/run/secrets")
 
 #: Settings that the documentation names and this version does not have: to set one is an error, not a silent nothing.
-PLANNED = frozenset(
-    "AUTH SECRET_KEY RATE_LIMIT RATE_LIMIT_STORAGE TRUSTED_HOSTS CORS_ORIGINS TLS_CERT TLS_KEY RETENTION_DAYS".split()
-)
+PLANNED = frozenset("AUTH SECRET_KEY RATE_LIMIT RATE_LIMIT_STORAGE TRUSTED_HOSTS CORS_ORIGINS TLS_CERT TLS_KEY".split())
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -65,6 +63,8 @@ class Settings(BaseSettings):
     metrics_public: bool = False
     #: Whether the webhooks of jobs may lead to private, loopback and link-local addresses.
     webhook_private_targets: bool = False
+    #: After how many days inputs, results, ended jobs and deliveries are removed; unset: never.
+    retention_days: Annotated[float, Field(gt=0, le=36_500)] | None = None
     max_body_mb: Annotated[int, Field(ge=1, le=2048)] = 64
     max_model_mb: Annotated[int, Field(ge=1, le=1_000_000)] = 2048
     build_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300

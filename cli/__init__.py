@@ -14,6 +14,7 @@ COMMANDS = {
     "demo": "cli.demo",
     "model": "cli.model",
     "job": "cli.job",
+    "erase": "cli.erase",
     "doctor": "cli.doctor",
     "http": "cli.http",
 }

@@ -19,6 +19,8 @@ from ml.builder import BuildLimits as BuildLimits
 from ml.catalog import Catalog
 from ml.database.client import Document
 from ml.database.liveness import Liveness
+from ml.erasure.inputs import erase_input
+from ml.erasure.owners import Erasure as Erasure
 from ml.errors import (
     DeadlineExceeded,
     ExecutionFailed,
@@ -197,6 +199,14 @@ class Service:
             return before  # of an earlier run of this request
         self.jobs.prepare(job, asked.owner, asked.scope, visible=True)
         return submit(self.db, job, None if stored else arrays, asked.meta, asked.owner)
+
+    def erase_input(self, input_: ObjectId, seen: Mapping[str, Any]) -> bool:
+        """Delete an input with its results; see ml/erasure/inputs.py."""
+        return erase_input(self.db, seen, input_)
+
+    def erasure(self, owner: str) -> Erasure:
+        """What takes away everything of an owner."""
+        return Erasure(self.db, self.jobs, owner)
 
     def change_model(self, before: Mapping[str, Any], changes: dict[str, Any]) -> None:
         """Write a client's changes to a version; see `Catalog.update`. What they make of names holds here at once."""

@@ -19,6 +19,7 @@ from ml.cores import stay
 from ml.database.client import Document
 from ml.database.documents import now, stamp_new
 from ml.database.group_commit import write_together
+from ml.erasure.inputs import take_back
 from ml.errors import StorageUnavailable
 from ml.executors.base import Arrays
 from ml.metrics import later
@@ -121,8 +122,16 @@ class Store:
             results += result_documents(slot, slot.record, at)
         began = time.monotonic()
         write_together(self._db, inputs, results)
+        if scored := [id_ for slot in slots for id_ in _scored(slot)]:
+            take_back(self._db, scored)
         later(metrics.commit_seconds.observe, time.monotonic() - began)
         later(metrics.commit_rows.observe, len(results))
+
+
+def _scored(slot: Slot) -> list[ObjectId]:
+    """The inputs of a slot that were stored before: somebody may have deleted them meanwhile."""
+    record = slot.record
+    return record.inputs if record is not None and record.inputs is not None and not record.store_inputs else []
 
 
 def _inputs(slot: Slot, record: Record, at: datetime) -> list[Document]:

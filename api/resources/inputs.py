@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from api.auth.caller import Caller
 from api.openapi.describe import BINARY, JSON, Act, Media, record
 from api.resources.base import Resource, described
 from ml.database.client import Document
+from ml.database.documents import etag_filter
 from ml.service import Service
 
 FILES = "image/png, image/jpeg, application/x-npy, application/octet-stream"
@@ -88,3 +92,7 @@ class Inputs(Resource):
     def before_insert(self, service: Service, document: Document, caller: Caller) -> None:
         document["source"] = "rest"
         super().before_insert(service, document, caller)
+
+    def remove(self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any]) -> bool:
+        """The input and all results of it, together."""
+        return service.erase_input(before["_id"], {"$and": [etag_filter(before["_etag"]), dict(scope)]})

@@ -21,6 +21,9 @@ OUTBOX = "outbox"
 #: Deliveries that arrived go after so long.
 DELIVERED_SECONDS = 30 * 24 * 3600
 
+#: For how long it is remembered that an input was deleted: nobody works that long on one that was read before.
+ERASED_SECONDS = 3600
+
 INDEX_NOT_FOUND = 27
 NAMESPACE_EXISTS = 48
 UNAUTHORIZED = 13
@@ -63,6 +66,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         ),
         IndexModel([("owner", ASCENDING), ("_created", DESCENDING)], name="owner_created"),
     ],
+    "erased": [IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=ERASED_SECONDS)],
     # Of processes that are gone.
     "traffic": [IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=3600)],
     "jobs": [

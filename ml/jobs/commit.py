@@ -12,6 +12,7 @@ from pymongo.errors import BulkWriteError
 
 from ml.database.client import Document
 from ml.database.transactions import transact
+from ml.erasure.inputs import take_back
 from ml.jobs import rows, states
 from ml.jobs.heartbeat import Heartbeat
 from ml.jobs.memory import Memory
@@ -74,6 +75,7 @@ class Committer:
                 raise
             self._commit_absent(chunk, results)
             return
+        take_back(self._db, results.inputs)
         self._check(after)
         labels = (self._job["model"], str(self._job["version"]))
         job_rows.labels(*labels, "succeeded").inc(count - results.failed)
