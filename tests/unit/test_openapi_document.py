@@ -18,7 +18,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from api.openapi import document, undescribed
 from api.openapi.assembly import VERSION
 from api.openapi.describe import Answer, Operation, describes, named, no_operation
-from api.openapi.paths import methods_of, path_of
+from api.openapi.paths import Undescribed, methods_of, path_of
 from api.openapi.shared import BEARER
 from api.resources import RESOURCES
 from api.resources.base import Resource, described
@@ -217,11 +217,13 @@ class Bare(Resource):
 def test_a_resource_that_is_not_described_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RESOURCES, "notes", Bare())
     made = plain_app()
-    found = [message for message in undescribed(made) if not message.startswith("the resource notes is not")]
+    found = undescribed(made)[:6]
     assert [re.findall(r"has no `?(\w+)`?|field '([\w.]+)'", message)[0] for message in found] == [
         ("singular", ""), ("about", ""), ("example", ""), ("", "text"), ("", "place"), ("", "place.page"),
     ]  # fmt: skip
     assert all("api/resources/: Bare" in message for message in found)
+    with pytest.raises(Undescribed, match="api/resources/: Bare has no `singular`"):
+        document(made)
 
 
 def test_a_resource_that_is_described_is_there_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,6 +257,18 @@ def test_a_rule_without_a_counterpart_is_told(monkeypatch: pytest.MonkeyPatch) -
     message = undescribed(plain_app())[0]
     assert "'contains'" in message
     assert "api/openapi/json_schema.py" in message
+
+
+def test_a_field_that_is_not_described_is_told_and_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Notes(Bare):
+        singular, about, example = "note", "A note.", {"_id": "0" * 24}
+
+    monkeypatch.setitem(RESOURCES, "notes", Notes())
+    made = plain_app()
+    assert [re.findall(r"field '([\w.]+)'", message) for message in undescribed(made)] == [
+        ["text"], ["place"], ["place.page"],
+    ]  # fmt: skip
+    assert "text" in document(made)["components"]["schemas"]["Note"]["properties"]
 
 
 def test_two_schemas_cannot_have_one_name() -> None:
