@@ -119,7 +119,8 @@ def field_schema(rules: Rules, form: Form) -> Schema:
     schema |= meta.get("stored" if form == "stored" else "sent", {})
     if rules.get("nullable"):
         schema = _nullable(schema)
-    return schema | {key: meta[key] for key in ("description", "examples") if key in meta}
+    words = [text for text in (meta.get("description"), schema.get("description")) if text]
+    return {**schema, "description": " ".join(words)} if words else schema
 
 
 def object_schema(schema: Mapping[str, Rules], form: Form) -> Schema:
