@@ -18,7 +18,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from api.openapi import document, undescribed
 from api.openapi.assembly import VERSION
 from api.openapi.describe import Answer, Operation, describes, named, no_operation
-from api.openapi.paths import methods_of, path_of
+from api.openapi.paths import Undescribed, methods_of, path_of
 from api.openapi.shared import BEARER
 from api.resources import RESOURCES
 from api.resources.base import Resource, described
@@ -83,6 +83,23 @@ def test_names_are_for_clients_that_are_generated(openapi: dict[str, Any]) -> No
         tag for _, _, operation in operations(openapi) for tag in operation["tags"]
     }
     assert all(operation["summary"] and operation["responses"] for _, _, operation in operations(openapi))
+
+
+def test_lists_say_what_is_in_them(openapi: dict[str, Any]) -> None:
+    """Generators of clients leave out what has a list without."""
+
+    def lists(value: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(value, dict):
+            if "array" in (value.get("type") if isinstance(value.get("type"), list) else [value.get("type")]):
+                yield value
+            value = list(value.values())
+        if isinstance(value, list):
+            for inner in value:
+                yield from lists(inner)
+
+    found = list(lists(openapi["components"]["schemas"]))
+    assert len(found) > 20
+    assert [schema for schema in found if "items" not in schema] == []
 
 
 def test_only_what_is_public_needs_no_key(openapi: dict[str, Any]) -> None:
@@ -217,11 +234,13 @@ class Bare(Resource):
 def test_a_resource_that_is_not_described_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RESOURCES, "notes", Bare())
     made = plain_app()
-    found = [message for message in undescribed(made) if not message.startswith("the resource notes is not")]
+    found = undescribed(made)[:6]
     assert [re.findall(r"has no `?(\w+)`?|field '([\w.]+)'", message)[0] for message in found] == [
         ("singular", ""), ("about", ""), ("example", ""), ("", "text"), ("", "place"), ("", "place.page"),
     ]  # fmt: skip
     assert all("api/resources/: Bare" in message for message in found)
+    with pytest.raises(Undescribed, match="api/resources/: Bare has no `singular`"):
+        document(made)
 
 
 def test_a_resource_that_is_described_is_there_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,6 +274,18 @@ def test_a_rule_without_a_counterpart_is_told(monkeypatch: pytest.MonkeyPatch) -
     message = undescribed(plain_app())[0]
     assert "'contains'" in message
     assert "api/openapi/json_schema.py" in message
+
+
+def test_a_field_that_is_not_described_is_told_and_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Notes(Bare):
+        singular, about, example = "note", "A note.", {"_id": "0" * 24}
+
+    monkeypatch.setitem(RESOURCES, "notes", Notes())
+    made = plain_app()
+    assert [re.findall(r"field '([\w.]+)'", message) for message in undescribed(made)] == [
+        ["text"], ["place"], ["place.page"],
+    ]  # fmt: skip
+    assert "text" in document(made)["components"]["schemas"]["Note"]["properties"]
 
 
 def test_two_schemas_cannot_have_one_name() -> None:
