@@ -8,7 +8,7 @@ from api.auth.keys import Authenticator
 from api.errors import ApiError
 
 #: Endpoints that answer without a key.
-PUBLIC = frozenset({"health.live", "health.ready"})
+PUBLIC = frozenset({"health.live", "health.ready", "docs.page", "docs.page_with_slash", "docs.file"})
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="almanac"'}
 
