@@ -42,7 +42,9 @@ def test_the_page_shows_every_operation_and_asks_with_the_key_that_it_is_given(
     browser: Browser, url: str, mock_api: Api, tmp_path: Path
 ) -> None:
     document = mock_api.as_caller(None).get("/openapi.json").json
-    operations = sum(method in item for item in document["paths"].values() for method in ("get", "post", "patch", "delete"))
+    operations = sum(
+        method in item for item in document["paths"].values() for method in ("get", "post", "patch", "delete")
+    )
     browser.open(f"{url}/docs/")
     browser.wait_for(f"document.querySelectorAll('.opblock').length == {operations}")
     assert browser.evaluate("location.pathname") == "/docs"
