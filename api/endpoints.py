@@ -21,6 +21,7 @@ from api.data import SharedMongo
 from api.errors import ApiError
 from api.hooks import hook
 from api.new_ids import current_claim
+from api.openapi.describe import JSON, Answer, Media, Operation, describes, no_operation, record
 from api.present import present
 from api.query import Query, parse_query
 from api.render import dumps
@@ -51,6 +52,29 @@ def register(app: Eve) -> None:
     hook(app, "on_fetched_resource", _finish_list)
 
 
+_CHILD = record({"title": {"type": "string"}, "href": {"type": "string"}}, ["title", "href"])
+
+
+@describes(
+    Operation(
+        id="listResources",
+        tag="operations",
+        summary="List the resources",
+        answers={
+            200: Answer(
+                "Their names and URLs.",
+                {
+                    JSON: Media(
+                        record(
+                            {"_links": record({"child": {"type": "array", "items": _CHILD}}, ["child"])}, ["_links"]
+                        ),
+                        {"some": {"_links": {"child": [{"title": "inputs", "href": "/api/v1/inputs"}]}}},
+                    )
+                },
+            )
+        },
+    )
+)
 def home_view() -> Response:
     """The resources that there are."""
     links = [{"title": name, "href": f"{request.path.rstrip('/')}/{name}"} for name in RESOURCES]
@@ -85,6 +109,7 @@ def item_view(**lookup: Any) -> Any:
     return item_endpoint(**lookup)
 
 
+@no_operation
 def refuse_post(**_: Any) -> NoReturn:
     """Eve routes a POST to a document for clients that override the method, which is not allowed here."""
     raise MethodNotAllowed([*RESOURCES[_resource_name()].item_methods, "HEAD", "OPTIONS"])

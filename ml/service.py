@@ -50,6 +50,7 @@ from ml.prediction_rows import rows_of
 from ml.registry import Registry
 from ml.results import labels_and_scores
 from ml.signature import Signature as Signature
+from ml.signature import TensorSpec as TensorSpec
 from ml.slots import Record, Slot
 from ml.store import Store
 from ml.webhooks.requests import Webhooks as Webhooks

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from api.auth.caller import Caller
+from api.openapi.describe import Act
 from ml.database.client import Document
 from ml.database.documents import etag_filter, stamp_new, stamp_update
 from ml.service import Service
@@ -29,11 +30,27 @@ FILTER_TYPES = {
 }
 
 
+def described(text: str, **more: Any) -> dict[str, Any]:
+    """The rule that says what a field is, for the OpenAPI document; to Cerberus it is no rule.
+
+    `stored` and `sent` in `more` are JSON Schema that is laid over what the other rules mean: of the field as it is
+    answered, and as clients send it.
+    """
+    return {"meta": {"description": text, **more}}
+
+
 class Resource:
     """One Eve resource. Subclasses state name, schema and methods; the hooks just write the document by default."""
 
     name: ClassVar[str]
+    #: What one document is called, and what it is, in a sentence.
+    singular: ClassVar[str]
+    about: ClassVar[str]
     schema: ClassVar[Schema]
+    #: A document as it is answered, of the JSON that clients see.
+    example: ClassVar[Document]
+    #: What the OpenAPI document is to say of `list`, `create`, `read`, `change` and `delete` beyond what the schema does.
+    acts: ClassVar[Mapping[str, Act]] = {}
     resource_methods: ClassVar[list[str]] = ["GET"]
     item_methods: ClassVar[list[str]] = ["GET"]
     #: Fields that hold a tensor, or tensors by name.

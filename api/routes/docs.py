@@ -7,6 +7,8 @@ from pathlib import Path
 
 from flask import Blueprint, Response, redirect, send_file
 
+from api.openapi.describe import no_operation
+
 blueprint = Blueprint("docs", __name__)
 
 OURS = Path(__file__).parent.parent / "docs_ui"
@@ -34,17 +36,20 @@ HEADERS = {
 
 
 @blueprint.get("/docs")
+@no_operation
 def page() -> Response:
     """The page; its links are relative to it, so that it may lie below any path of a proxy."""
     return _send(OURS / "index.html", "text/html")
 
 
 @blueprint.get("/docs/")
+@no_operation
 def page_with_slash() -> Response:
     """The page is at /docs."""
     return redirect("../docs", 308)  # type: ignore[return-value]  # Flask's redirect makes a response of Werkzeug's
 
 
+@no_operation
 def file(name: str) -> Response:
     """One of the files that the page is made of."""
     directory, kind = FILES[name]

@@ -13,6 +13,7 @@ from werkzeug.exceptions import NotFound
 
 from api.auth.caller import current_caller
 from api.errors import ApiError
+from api.openapi.describe import BINARY, Answer, Media, Operation, Query, describes
 from ml.database.client import Document
 from ml.service import Service
 from ml.tensors import (
@@ -68,6 +69,19 @@ def _base64(data: bytes) -> str:
 
 
 @blueprint.get("/inputs/<ObjectId:input_id>/data")
+@describes(
+    Operation(
+        id="getInputData",
+        tag="inputs",
+        summary="Get an input's tensor as a .npy file",
+        answers={200: Answer("The array.", {"application/x-npy": Media(BINARY)})},
+        errors={
+            400: "The input has several tensors, and `input` names none of them; `_issues` has their names.",
+            422: "What another program stored there is no tensor.",
+        },
+        query=(Query("input", {"type": "string"}, "Where there are several tensors: the name of one."),),
+    )
+)
 def data(input_id: ObjectId) -> Response:
     """A stored input as .npy; `?input=name` says which tensor where there are several."""
     unknown = request.args.keys() - {"input"}

@@ -14,6 +14,7 @@ from werkzeug.exceptions import NotFound
 from api.auth.caller import current_caller
 from api.data import SharedMongo
 from api.errors import ApiError
+from api.openapi.describe import Answer, Media, Operation, describes, ref
 from api.preferences import seconds_to_wait
 from api.query import Query
 from api.render import dumps
@@ -56,6 +57,32 @@ def answer_when_ended(job_id: ObjectId, answer: Callable[[], Response]) -> Respo
 
 
 @blueprint.get("/<ObjectId:job_id>/events")
+@describes(
+    Operation(
+        id="streamJobEvents",
+        tag="jobs",
+        summary="Watch a job",
+        description="Server-Sent Events: the present state, then each that follows, up to four a second, until it has "
+        "ended. `progress` and `ended` have the job as JSON, without its list `inputs`.",
+        answers={
+            200: Answer(
+                "The stream.",
+                {
+                    EVENT_STREAM: Media(
+                        {"type": "string", "description": "Events: `id`, `event` (progress or ended) and `data`."},
+                        {
+                            "ended": 'retry: 2000\n\nid: 1d0a6e7a4dbb91cf\nevent: ended\ndata: {"status":"succeeded"}\n\n'
+                        },
+                        item=ref("Job"),
+                    )
+                },
+                ("Cache-Control",),
+            ),
+            204: Answer("The job has ended, and `Last-Event-ID` is that of its end.", {}, ("Cache-Control",)),
+        },
+        headers=("Last-Event-ID",),
+    )
+)
 def events(job_id: ObjectId) -> Response:
     """The job's present state, then each that follows, until it has ended; see docs/jobs.md."""
     if request.args:

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, current_app, request
 
 from api.auth.caller import current_caller
 from api.errors import ApiError
+from api.openapi.describe import BINARY, JSON, Answer, Body, Media, Operation, Schema, describes, record, ref
 from api.present import present
 from api.render import dumps
 from api.resources import RESOURCES
@@ -16,18 +17,69 @@ from ml.service import Service
 
 blueprint = Blueprint("model_files", __name__, url_prefix="/api/v1")
 
+FORM = "multipart/form-data"
 FILES = ("file", "sample")
 FIELDS = ("name", "classes", "aliases", "description")
 
 
+def _several(text: str) -> Schema:
+    return {
+        "type": "string",
+        "description": f"{text} A list as JSON, or names with commas between; the field may be given several times.",
+    }
+
+
+_UPLOAD = record(
+    {
+        "name": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"},
+        "file": {**BINARY, "description": "A .keras file."},
+        "classes": _several("Names of the classes."),
+        "aliases": _several("Aliases that are to mean this version once it is available."),
+        "description": {"type": "string", "maxLength": 10_000},
+        "sample": {**BINARY, "description": "Rows as .npy, for the proof that what is built is equal to Keras."},
+    },
+    ["name", "file"],
+)
+_REGISTERED = {
+    **{name: RESOURCES["models"].example[name] for name in ("_id", "name", "version", "digest", "size", "classes")},
+    **{name: RESOURCES["models"].example[name] for name in ("owner", "_created", "_updated", "_etag")},
+    "state": "loading",
+    "aliases": [],
+    "_status": "OK",
+}
+
+
 @blueprint.post("/models")
+@describes(
+    Operation(
+        id="registerModel",
+        tag="models",
+        summary="Register a .keras file as the next version of a name",
+        description="The version is `loading` until it is built and proven equal to Keras; then it is `available`, or "
+        "`failed` with the reason.",
+        body=Body({FORM: Media(_UPLOAD, encoding={"file": {"contentType": "application/octet-stream"}})}),
+        answers={
+            201: Answer(
+                "The version as it is now.",
+                {JSON: Media(ref("Model"), {"loading": _REGISTERED})},
+                ("Location", "ETag"),
+            )
+        },
+        errors={
+            403: "The name belongs to another owner.",
+            413: "The file is larger than `ALMANAC_MAX_MODEL_MB`.",
+            415: "",
+            422: "",
+        },
+    )
+)
 def register() -> Response:
     """Store the file, answer 201 with the version's document, `state` loading; a build makes it available."""
     # Werkzeug writes large parts to disk as they come, so a model may be larger than other bodies.
     request.max_content_length = current_app.config["MAX_MODEL_BYTES"]
-    if request.mimetype != "multipart/form-data":
+    if request.mimetype != FORM:
         came = request.headers.get("Content-Type") or "none"
-        raise ApiError(415, f"expected Content-Type multipart/form-data, got {came[:100]}")
+        raise ApiError(415, f"expected Content-Type {FORM}, got {came[:100]}")
     fields = _fields()
     service: Service = current_app.extensions["service"]
     caller = current_caller()

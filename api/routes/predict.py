@@ -9,6 +9,8 @@ from flask import Blueprint, current_app, g, request
 from api.auth.caller import current_caller
 from api.errors import CODES, ApiError
 from api.new_ids import current_claim
+from api.openapi.describe import describes
+from api.openapi.predicting import predict_operation
 from api.predict_request import MOST_ROWS, MOST_ROWS_LATER, NPY, check_later, read_request
 from api.preferences import preferences
 from api.render import MIME, dumps
@@ -24,18 +26,25 @@ blueprint = Blueprint("predict", __name__, url_prefix="/api/v1/models")
 
 
 @blueprint.post("/<name>/predict")
+@describes(
+    predict_operation(
+        "predict", "Predict", "With the version that `stable` names, else with the newest that is available."
+    )
+)
 def default(name: str) -> AlmanacResponse:
     """Predict with the version that `stable` names, else with the newest available."""
     return _predict(name)
 
 
 @blueprint.post("/<name>/versions/<int:version>/predict")
+@describes(predict_operation("predictWithVersion", "Predict with one version"))
 def with_version(name: str, version: int) -> AlmanacResponse:
     """Predict with one version."""
     return _predict(name, version=version)
 
 
 @blueprint.post("/<name>/aliases/<alias>/predict")
+@describes(predict_operation("predictWithAlias", "Predict with the version that an alias names"))
 def with_alias(name: str, alias: str) -> AlmanacResponse:
     """Predict with the version that an alias names."""
     return _predict(name, alias=alias)

@@ -65,9 +65,10 @@ def test_every_rule_and_method_is_refused_without_a_valid_key(mock_api: Api, tok
 
 def test_the_public_list_is_short_and_real(mock_api: Api) -> None:
     endpoints = {rule.endpoint for rule in rules(mock_api)}
-    assert {"health.live", "health.ready", "docs.page", "docs.page_with_slash", "docs.file"} == PUBLIC <= endpoints
+    docs = {"docs.page", "docs.page_with_slash", "docs.file"}
+    assert {"health.live", "health.ready", "openapi.document", *docs} == PUBLIC <= endpoints
     public = {rule.rule for rule in rules(mock_api) if rule.endpoint in PUBLIC}
-    assert public == {"/health/live", "/health/ready", *DOCS}
+    assert public == {"/health/live", "/health/ready", "/openapi.json", *DOCS}
 
 
 def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
@@ -75,6 +76,7 @@ def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
         "/health/live",
         "/health/ready",
         "/metrics",
+        "/openapi.json",
         *DOCS,
         "/api/v1/",
         *(f"/api/v1/{name}" for name in ("models", "inputs", "results", "jobs", "deliveries")),
