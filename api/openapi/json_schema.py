@@ -25,7 +25,7 @@ _FREE_VALUE = named(
         "description": "Any JSON value whose whole numbers have at most 64 bits.",
         "anyOf": [
             {"type": ["string", "boolean", "null"]},
-            {"type": "number", "not": {"type": "integer", "minimum": 2**63, "exclusiveMaximum": 2**64}},
+            {"type": "number", "not": {"type": "integer", "minimum": 2**63, "maximum": 2**64 - 1}},
             {"type": "array", "items": ref("FreeValue")},
             ref("FreeObject"),
         ],
@@ -231,7 +231,7 @@ def _free_form(schema: Schema, free: bool) -> Schema:
     if schema.get("type") == "object":
         return dict(FREE_OBJECT)
     kinds = [kind for kind in schema["type"] if kind not in ("array", "number")]
-    numbers = {"type": "number", "not": {"type": "integer", "minimum": 2**63, "exclusiveMaximum": 2**64}}
+    numbers = {"type": "number", "not": {"type": "integer", "minimum": 2**63, "maximum": 2**64 - 1}}
     return {"anyOf": [{"type": kinds}, numbers, {"type": "array", "items": _FREE_VALUE}]}
 
 

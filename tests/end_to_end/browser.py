@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,14 @@ from tests.waiting import until
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 #: Seconds that a command to the browser may take; the first waits for its start.
 PATIENCE = 60.0
+#: Starts a program that reads commands from descriptor 3 and answers on 4, which may be others' until then.
+EXEC = """
+import fcntl, os, sys
+high = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
+for number, wanted in zip(high, (3, 4)):
+    os.dup2(number, wanted)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find_browser() -> str | None:
@@ -39,8 +48,7 @@ class Browser:
             *(["--no-sandbox"] if os.geteuid() == 0 else []),  # which Chromium insists on
         ]  # fmt: skip
         self.process = subprocess.Popen(
-            # It reads commands from descriptor 3 and answers on 4.
-            ["sh", "-c", f'exec "$0" "$@" 3<&{commands} 4>&{answers}', program, *flags, "about:blank"],
+            [sys.executable, "-c", EXEC, str(commands), str(answers), program, *flags, "about:blank"],
             pass_fds=(commands, answers),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

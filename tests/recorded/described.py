@@ -69,12 +69,12 @@ class Described:
 
     def content_misfits(self, kind: str, content: Json, body: bytes) -> list[str]:
         """What of a body does not fit; `content` is what the document says of that media type."""
+        if "x-itemSchema" in content and kind == "application/x-ndjson":
+            lines = body.splitlines()[:MOST_ITEMS]
+            return [why for line in lines for why in self.misfits(content["x-itemSchema"], orjson.loads(line))]
         schema = content.get("schema")
         if schema is None:
             return []
-        if kind == "application/x-ndjson":
-            lines = body.splitlines()[:MOST_ITEMS]
-            return [why for line in lines for why in self.misfits(schema, orjson.loads(line))]
         if kind == "application/json":
             try:
                 value = orjson.loads(body)

@@ -14,7 +14,7 @@ LEFT_OUT = re.compile(r"/docs(/.*)?\Z")
 #: What is answered where there is no such path, or no such method of it.
 NO_OPERATION = frozenset({400, 401, 404, 405, 503})
 #: Headers of HTTP itself, which mean here what they mean everywhere.
-GENERAL = frozenset("content-type content-length date server allow vary connection transfer-encoding".split())
+GENERAL = frozenset("cache-control content-type content-length date server allow vary connection transfer-encoding".split())
 #: The body of every error where there is no operation.
 ERROR: Json = {"schema": {"$ref": "#/components/schemas/Error"}}
 JSON = "application/json"

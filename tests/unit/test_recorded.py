@@ -45,7 +45,7 @@ DOCUMENT: dict[str, Any] = {
                         },
                         "content": {
                             "application/json": {"schema": {"$ref": "#/components/schemas/Thing"}},
-                            "application/x-ndjson": {"schema": {"$ref": "#/components/schemas/Thing"}},
+                            "application/x-ndjson": {"x-itemSchema": {"$ref": "#/components/schemas/Thing"}},
                             "application/x-npy": {},
                         },
                     },
