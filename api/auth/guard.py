@@ -41,6 +41,6 @@ def protect(app: Flask, authenticator: Authenticator, also: frozenset[str] = fro
 
 
 def need_key() -> None:
-    """Refuse this request without a valid key, though its endpoint is public: for what it tells only those who have one."""
+    """Refuse this request without a valid key, though its endpoint is public."""
     asked = request._get_current_object()  # type: ignore[attr-defined]
     g.caller = current_app.extensions["caller_of"](asked)

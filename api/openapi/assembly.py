@@ -21,14 +21,12 @@ INFO = {
     "title": "Almanac",
     "version": VERSION,
     "summary": "A model server that remembers: every prediction is a document that can be queried.",
-    "description": """Every request but health checks needs a key. Errors have one shape everywhere: `_error` with the status and a message,
-and `_issues` that name each field, or place in what was sent, with what was expected and what came. A path answers a method
-that it does not have with 405.
-
-`/openapi.json?model=NAME` describes that model's rows and predictions exactly.
-
-What another program has written into the database is shown as it is there, and need not have the types that are
-described.""",
+    "description": "Every request but health checks needs a key. Errors have one shape everywhere: `_error` with the "
+    "status and a message, and `_issues` that name each field, or place in what was sent, with what was expected and "
+    "what came. A path answers a method that it does not have with 405.\n\n"
+    "`/openapi.json?model=NAME` describes that model's rows and predictions exactly.\n\n"
+    "What another program has written into the database is shown as it is there, and need not have the types that are "
+    "described.",
     "license": {"name": "BSD-3-Clause", "identifier": "BSD-3-Clause"},
 }
 TAGS = {
@@ -101,8 +99,8 @@ def undescribed(app: Flask) -> list[str]:
                     f"{operation.id}: the tag {operation.tag!r} is not among TAGS in api/openapi/assembly.py"
                 )
             missing += [
-                f"{method} {rule.rule}: {name!r} in the path is not described: add it to PATH in api/openapi/shared.py, "
-                "or to the operation's `path`"
+                f"{method} {rule.rule}: {name!r} in the path is not described: add it to PATH in "
+                "api/openapi/shared.py, or to the operation's `path`"
                 for name in path_schemas(rule)
                 if name not in shared.PATH and name not in operation.path
             ]

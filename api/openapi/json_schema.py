@@ -1,4 +1,4 @@
-"""Cerberus to JSON Schema 2020-12: a resource's schema as it is stored and answered, as it is created, as it is changed."""
+"""Cerberus to JSON Schema 2020-12: a resource's fields as they are answered, as a POST has them, and as a PATCH has."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ Form = Literal["stored", "create", "change"]
 _URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9\-._~:/?\[\]!$&'()*+,;=%@]+$"
 _KEY = r"^[^$.\u0000][^.\u0000]*$"
 _SCALAR: Schema = {"type": ["number", "string", "boolean"]}
+#: Whole numbers that BSON does not hold; beyond these JSON is read as floats.
+_TOO_LARGE: Schema = {"type": "integer", "minimum": 2**63, "maximum": 2**64 - 1}
 
-_FREE_VALUE = named(
+# Keywords that speak of lists or objects alone, rather than a union of types: generators of clients refuse one that
+# holds itself.
+FREE_VALUE = named(
     "FreeValue",
     {
         "description": "Any JSON value whose whole numbers have at most 64 bits.",
-        "anyOf": [
-            {"type": ["string", "boolean", "null"]},
-            {"type": "number", "not": {"type": "integer", "minimum": 2**63, "maximum": 2**64 - 1}},
-            {"type": "array", "items": ref("FreeValue")},
-            ref("FreeObject"),
-        ],
+        "not": _TOO_LARGE,
+        "items": ref("FreeValue"),
+        "propertyNames": {"pattern": _KEY},
+        "additionalProperties": ref("FreeValue"),
     },
 )
 FREE_OBJECT = named(
@@ -37,7 +39,7 @@ FREE_OBJECT = named(
         "type": "object",
         "description": "Your own fields: up to 16 levels and 256 kB, keys without dots and without $ in front.",
         "propertyNames": {"pattern": _KEY},
-        "additionalProperties": _FREE_VALUE,
+        "additionalProperties": FREE_VALUE,
     },
 )
 TENSOR_VALUES = named(
@@ -45,7 +47,9 @@ TENSOR_VALUES = named(
     {
         "description": "Nested lists of one length at each level, or a single value: all numbers, all strings or all "
         "booleans.",
-        "anyOf": [_SCALAR, {"type": "array", "minItems": 1, "maxItems": 2**31, "items": ref("TensorValues")}],
+        "not": {"type": ["object", "null"]},
+        "minItems": 1,
+        "items": ref("TensorValues"),
     },
 )
 DTYPES = ["BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64"]
@@ -150,7 +154,7 @@ def document_schema(resource: Resource) -> Schema:
         "_updated": TIME,
         "_etag": {
             "type": ["string", "null"],
-            "description": "Changes with each write. Null only in a list with a projection, of what another program stored.",
+            "description": "Changes with each write. Null only in a list with a projection, of what others stored.",
         },
     }
     made["properties"] = {**stamps, **made["properties"], "_status": {"type": "string", "const": "OK"}}
@@ -230,9 +234,7 @@ def _free_form(schema: Schema, free: bool) -> Schema:
         return schema
     if schema.get("type") == "object":
         return dict(FREE_OBJECT)
-    kinds = [kind for kind in schema["type"] if kind not in ("array", "number")]
-    numbers = {"type": "number", "not": {"type": "integer", "minimum": 2**63, "maximum": 2**64 - 1}}
-    return {"anyOf": [{"type": kinds}, numbers, {"type": "array", "items": _FREE_VALUE}]}
+    return {**schema, "items": FREE_VALUE, "not": _TOO_LARGE}
 
 
 def _filter_over(schema: Schema, resource: str) -> Schema:
@@ -248,8 +250,9 @@ def filter_schema(resource: Resource) -> Schema:
     return {
         "type": "object",
         "propertyNames": {"anyOf": [names, *below]} if below else names,
-        "description": "A filter in MongoDB's language: a field to a value, or to an object of operators (`$eq $ne $gt $gte "
-        "$lt $lte $in $nin $exists $not $all $elemMatch $size`, `$regex` anchored with ^); `$and $or $nor` take lists.",
+        "description": "A filter in MongoDB's language: a field to a value, or to an object of operators (`$eq $ne $gt "
+        "$gte $lt $lte $in $nin $exists $not $all $elemMatch $size`, `$regex` anchored with ^); `$and $or $nor` "
+        "take lists.",
     }
 
 

@@ -63,6 +63,6 @@ def described(app: Flask, rule: Rule, method: str) -> Operation | None:
     except LookupError:
         raise Undescribed(
             f"{method} {rule.rule} ({view.__module__}.{view.__qualname__}) is not described: put "
-            "@describes(Operation(...)) from api/openapi/describe.py on the view, as its neighbours in api/routes/ have "
-            "it, or @no_operation where it is nothing that clients are offered"
+            "@describes(Operation(...)) from api/openapi/describe.py on the view, as its neighbours in api/routes/ "
+            "have it, or @no_operation where it is nothing that clients are offered"
         ) from None

@@ -56,13 +56,13 @@ def _request(rows: Schema, outputs: Schema) -> Schema:
     return record({**rows, "meta": meta, "store": STORE, "timeout_ms": TIMEOUT, "outputs": outputs}, list(rows))
 
 
-def request_schemas(instance: Schema, outputs: Schema = OUTPUTS) -> dict[str, Schema]:
+def request_schemas(outputs: Schema = OUTPUTS) -> dict[str, Schema]:
     """The two bodies: rows, or the ids of stored inputs."""
     rows = {
         "type": "array",
         "minItems": 1,
         "maxItems": MOST_ROWS_LATER,
-        "items": instance,
+        "items": INSTANCE,
         "description": f"The rows, up to {MOST_ROWS:,}; with `Prefer: respond-async` up to {MOST_ROWS_LATER:,}.",
     }
     ids = {
@@ -78,12 +78,12 @@ def request_schemas(instance: Schema, outputs: Schema = OUTPUTS) -> dict[str, Sc
     }
 
 
-def prediction_schema(output: Schema, label: Schema | None = None, *, always: bool = False) -> Schema:
+def prediction_schema(label: Schema | None = None, *, always: bool = False) -> Schema:
     """One row's prediction; `label`: the schema of the class where it has one, `always` where it always has."""
     properties: dict[str, Schema] = {
         "_id": {**OBJECT_ID, "description": "The stored result; absent with `store: none`."},
         "input": {**OBJECT_ID, "description": "The stored row, where it is stored."},
-        "output": output,
+        "output": OUTPUT,
     }
     if label is not None:
         properties["label"] = label
@@ -113,11 +113,11 @@ def reply_schema(model: Schema, version: Schema) -> Schema:
     )
 
 
-for _name, _schema in request_schemas(INSTANCE).items():
+for _name, _schema in request_schemas().items():
     named(_name, _schema)
 named(
     "Prediction",
-    prediction_schema(OUTPUT, {"type": "string", "description": "The class, where the model has classes."}),
+    prediction_schema({"type": "string", "description": "The class, where the model has classes."}),
 )
 named("Predictions", reply_schema({"type": "string"}, {"type": "integer", "minimum": 1}))
 
@@ -148,8 +148,8 @@ _FILES = "image/png, image/jpeg, application/x-npy, application/octet-stream"
 
 EXAMPLES: dict[str, Any] = {
     "rows": {"instances": [[5.1, 3.5, 1.4, 0.2], [6.2, 2.9, 4.3, 1.3]]},
-    "by name": {"instances": [{"measures": [5.1, 3.5, 1.4, 0.2]}], "meta": [{"bed": 3}], "store": "result"},
-    "stored inputs": {"inputs": ["6b00e4c0d035a01704bf37b4"], "timeout_ms": 500},
+    "byName": {"instances": [{"measures": [5.1, 3.5, 1.4, 0.2]}], "meta": [{"bed": 3}], "store": "result"},
+    "storedInputs": {"inputs": ["6b00e4c0d035a01704bf37b4"], "timeout_ms": 500},
 }
 REPLY_EXAMPLE: dict[str, Any] = {
     "model": "iris",

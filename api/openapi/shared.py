@@ -25,7 +25,9 @@ TENSOR = named(
     "Tensor",
     {
         "description": "A tensor as it is answered: nested lists, or a single value. A NaN or infinite number is null.",
-        "anyOf": [{"type": ["number", "boolean", "string", "null"]}, {"type": "array", "items": ref("Tensor")}],
+        # Not a union of types: generators of clients refuse those that hold themselves.
+        "not": {"type": "object"},
+        "items": ref("Tensor"),
     },
 )
 OUTLINE = named(
@@ -40,7 +42,7 @@ _STATUS: Schema = {"enum": ["OK", "ERR"], "type": "string"}
 ISSUES: Schema = {
     "type": "object",
     "additionalProperties": {"type": "string"},
-    "description": "A field, or a place in what was sent such as `instances[2].image`, to what was expected and what came.",
+    "description": "A field, or a place such as `instances[2].image`, to what was expected and what came.",
 }
 ERROR = named(
     "Error",
@@ -101,7 +103,7 @@ REQUEST_HEADERS: dict[str, Any] = {
     "If-Match": {
         "name": "If-Match",
         "required": True,
-        "description": "The `_etag` of the document as you know it, in quotes, or `*`: whatever it is by now. Without it: 428.",
+        "description": "The `_etag` of the document as you know it, in quotes, or `*`: whatever it is by now.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 1000},
         "examples": {"any": {"value": "*"}, "seen": {"value": '"8ff0cf3e51a24e3dbb5a3e3c"'}},
     },
@@ -112,7 +114,7 @@ REQUEST_HEADERS: dict[str, Any] = {
     },
     "Idempotency-Key": {
         "name": "Idempotency-Key",
-        "description": "Any text of your own: the request is done once however often it is sent with it, within 24 hours.",
+        "description": "Any text of your own: within 24 hours the request is done once, however often it is sent.",
         "schema": {"type": "string", "pattern": "^[ -~]{1,255}$"},
     },
     "Prefer-Async": {
@@ -152,7 +154,8 @@ _ERRORS: dict[int, tuple[str, str, str, tuple[str, ...]]] = {
           "there is nothing at /api/v1/inputs/6b00e4c0d035a01704bf37b4", ()),
     405: ("MethodNotAllowed", "The path has no such method; any path may answer so.", "PUT is not allowed here",
           ("Allow",)),
-    409: ("Conflict", "It cannot be done in the present state.", "the job is succeeded; from there it can be queued", ()),
+    409: ("Conflict", "It cannot be done in the present state.",
+          "the job is succeeded; from there it can be queued", ()),
     412: ("PreconditionFailed", "The document is no longer what If-Match names.",
           "the document is no longer what If-Match names", ()),
     413: ("ContentTooLarge", "The body is larger than `ALMANAC_MAX_BODY_MB`.",

@@ -52,16 +52,16 @@ def describe_model(document: dict[str, Any], facts: Facts) -> None:
 
 def model_schemas(facts: Facts) -> dict[str, Schema]:
     """The schemas of predict, by the names that they have in the document."""
-    signature, instance = facts.signature, instance_schema(facts.signature)
+    signature = facts.signature
     names = [spec.name for spec in signature.outputs]
     outputs = {**OUTPUTS, "items": {"type": "string", "enum": names}}
     labelled = _labelled(signature, len(facts.classes))
     label = {"type": "string", "enum": list(facts.classes)} if labelled is not False else None
     return {
-        "Instance": instance,
+        "Instance": instance_schema(signature),
         "PredictionOutput": output_schema(signature),
-        **request_schemas(instance, outputs),
-        "Prediction": prediction_schema(output_schema(signature), label, always=labelled is True),
+        **request_schemas(outputs),
+        "Prediction": prediction_schema(label, always=labelled is True),
         "Predictions": reply_schema(
             {"type": "string", "const": facts.name}, {"type": "integer", "const": facts.version}
         ),

@@ -49,7 +49,7 @@ class Resource:
     schema: ClassVar[Schema]
     #: A document as it is answered, of the JSON that clients see.
     example: ClassVar[Document]
-    #: What the OpenAPI document is to say of `list`, `create`, `read`, `change` and `delete` beyond what the schema does.
+    #: What the OpenAPI document says of `list`, `create`, `read`, `change` and `delete` beyond what the schema does.
     acts: ClassVar[Mapping[str, Act]] = {}
     resource_methods: ClassVar[list[str]] = ["GET"]
     item_methods: ClassVar[list[str]] = ["GET"]

@@ -70,9 +70,7 @@ def answer_when_ended(job_id: ObjectId, answer: Callable[[], Response]) -> Respo
                 {
                     EVENT_STREAM: Media(
                         {"type": "string", "description": "Events: `id`, `event` (progress or ended) and `data`."},
-                        {
-                            "ended": 'retry: 2000\n\nid: 1d0a6e7a4dbb91cf\nevent: ended\ndata: {"status":"succeeded"}\n\n'
-                        },
+                        {"ended": 'retry: 2000\n\nid: 1d0a6e7a4dbb\nevent: ended\ndata: {"model":"iris"}\n\n'},
                         item=ref("Job"),
                     )
                 },
