@@ -14,6 +14,8 @@ Answer = tuple[str, str, int]
 
 #: Of a body over this many bytes, lists are looked at this far; of a misfit, this many are told.
 LONG_BODY, MOST_ITEMS, MOST_TOLD = 1 << 18, 50, 3
+#: The path of a resource with the slash that Eve takes, too.
+SLASH = re.compile(r"/api/v1/[a-z]+/\Z")
 
 
 class Described:
@@ -39,7 +41,9 @@ class Described:
         }
 
     def path(self, path: str) -> str | None:
-        """The path of the document that a request's path is."""
+        """The path of the document that a request's path is; lists are at theirs with a slash, too."""
+        if SLASH.match(path):
+            path = path[:-1]
         return next((template for pattern, template in self._paths if pattern.match(path)), None)
 
     def operation(self, method: str, path: str) -> Json | None:

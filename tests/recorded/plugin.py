@@ -22,6 +22,7 @@ class Undocumented(AssertionError):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Fail the test that met what is not documented; one that failed by itself shows both."""
+    RECORDER.bodies = item.get_closest_marker("shown_as_stored") is None
     try:
         result = yield
     except BaseException:
@@ -43,6 +44,13 @@ def pytest_runtest_teardown() -> Generator[None, Any, Any]:
 def _raise_problems() -> None:
     if problems := RECORDER.take():
         raise Undocumented(f"traffic that is not in the OpenAPI document ({len(problems)}):\n" + "\n".join(problems))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Explain the marker."""
+    config.addinivalue_line(
+        "markers", "shown_as_stored: other programs' documents are answered as they are; no body is compared"
+    )
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
