@@ -29,6 +29,8 @@ _TENSORS = {
     },
     **_READONLY,
 }
+#: What ml/catalog.py asks of names.
+_DIFFERENT = {"uniqueItems": True}
 _NAMES = {"type": "list", "maxlength": 10_000, "schema": {"type": "string", "minlength": 1, "maxlength": 200}}
 
 
@@ -50,11 +52,17 @@ class Models(Resource):
         "size": {"type": "integer", **_READONLY, **described("Bytes of the file.")},
         "inputs": {**_TENSORS, **described("What a row is made of, once it is built.")},
         "outputs": {**_TENSORS, **described("What is answered, once it is built.")},
-        "classes": {**_NAMES, **described("Names of the classes: as many as the sole output is wide, or two.")},
+        "classes": {
+            **_NAMES,
+            **described("Names of the classes: as many as the sole output is wide, or two.", sent=_DIFFERENT),
+        },
         "aliases": {
             **_NAMES,
             "maxlength": 100,
-            **described("Names under which it is asked. An alias is taken from the version that had it."),
+            **described(
+                "Names under which it is asked. An alias is taken from the version that had it.",
+                sent=_DIFFERENT | {"items": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"}},
+            ),
         },
         "description": {"type": "string", "nullable": True, "maxlength": 10_000, **described("What it is.")},
         "batch_window_ms": {
