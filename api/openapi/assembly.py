@@ -11,7 +11,7 @@ from api.idempotency import ENDPOINTS as KEYED
 from api.openapi import shared
 from api.openapi.describe import SCHEMAS, Answer, Media, Operation, Query, Schema
 from api.openapi.paths import Undescribed, described, methods_of, path_of, path_schemas
-from api.openapi.resources import schemas_of, undescribed_parts
+from api.openapi.resources import fields_undescribed, lacking, schemas_of
 from api.resources import RESOURCES
 
 #: The version of Almanac, as pyproject.toml has it.
@@ -38,7 +38,13 @@ TAGS = {
 
 
 def assemble(app: Flask) -> dict[str, Any]:
-    """The document of an app. What is not described is left out; `undescribed` names it."""
+    """The document of an app. A route that is not described is left out; `undescribed` names it.
+
+    Raises Undescribed for a resource that is not described at all: others may refer to it.
+    """
+    missing = [part for resource in RESOURCES.values() for part in lacking(resource)]
+    if missing:
+        raise Undescribed("; ".join(missing))
     paths: dict[str, Any] = {}
     used: set[str] = set()
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: (rule.rule, rule.endpoint)):
@@ -83,14 +89,16 @@ def assemble(app: Flask) -> dict[str, Any]:
 
 def undescribed(app: Flask) -> list[str]:
     """What the document of an app lacks, each with what to write where; empty where nothing does."""
-    missing = [part for resource in RESOURCES.values() for part in undescribed_parts(resource)]
+    resources = RESOURCES.values()
+    missing = [part for resource in resources for part in (*lacking(resource), *fields_undescribed(resource))]
     tags = RESOURCES.keys() | TAGS.keys()
     for rule in app.url_map.iter_rules():
         for method in methods_of(rule):
             try:
                 operation = described(app, rule, method)
-            except (Undescribed, AttributeError) as error:
-                missing.append(str(error))
+            except Undescribed as error:
+                if str(error) not in missing:
+                    missing.append(str(error))
                 continue
             if operation is None:
                 continue

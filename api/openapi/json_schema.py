@@ -15,7 +15,7 @@ Rules = Mapping[str, Any]
 Form = Literal["stored", "create", "change"]
 
 #: As ml/webhooks/target.py has it, and a little more.
-_URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9\-._~:/?\[\]!$&'()*+,;=%@]+$"
+_URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9_.:\[\]-]+([/?][A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]*)?$"
 _KEY = r"^[^$.\u0000][^.\u0000]*$"
 _SCALAR: Schema = {"type": ["number", "string", "boolean"]}
 #: Whole numbers that BSON does not hold; beyond these JSON is read as floats.

@@ -9,7 +9,7 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from api.openapi.describe import Operation, operation_of
-from api.openapi.resources import ACTS, operation_for
+from api.openapi.resources import ACTS, lacking, operation_for
 from api.resources import RESOURCES
 
 #: What Flask answers by itself.
@@ -56,6 +56,9 @@ def described(app: Flask, rule: Rule, method: str) -> Operation | None:
     """How a rule's method is described; None where it is no operation. Raises Undescribed."""
     name, _, kind = rule.endpoint.partition("|")
     if name in RESOURCES and (kind, method) in ACTS:
+        missing = lacking(RESOURCES[name])
+        if missing:
+            raise Undescribed("; ".join(missing))
         return operation_for(RESOURCES[name], kind, method)
     view = app.view_functions[rule.endpoint]
     try:

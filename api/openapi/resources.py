@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from api.openapi.describe import JSON, Act, Answer, Body, Media, Operation, Query, Schema, named, record, ref
-from api.openapi.json_schema import component_name, document_schema, filter_schema, object_schema
+from api.openapi.json_schema import NoSchema, component_name, document_schema, filter_schema, object_schema
 from api.query import ITEM_PARAMETERS, LIST_PARAMETERS, MOST_PER_PAGE, PAGE_SIZE
 from api.resources.base import Resource
 
@@ -199,14 +199,24 @@ def _parameter(name: str, resource: Resource) -> Query:
     return Query(name, schema, description, example)
 
 
-def undescribed_parts(resource: Resource) -> list[str]:
-    """What a resource does not say of itself, and where it is to say it."""
+def lacking(resource: Resource) -> list[str]:
+    """What a resource must say of itself to be described at all and does not, each with where it is to say it."""
     place = f"api/resources/: {type(resource).__name__}"
-    missing = [
-        f"{place} has no `{name}`" for name in ("singular", "about", "example") if not getattr(resource, name, None)
-    ]
-    return missing + [
-        f'{place}.schema: the field {path!r} has no description: add **described("...")'
+    names = [name for name in ("singular", "about", "example") if not getattr(resource, name, None)]
+    if names:
+        return [f"{place} has no `{name}`" for name in names]
+    try:
+        schemas_of(resource)
+    except NoSchema as error:
+        return [f"{place}.schema: {error}"]
+    return []
+
+
+def fields_undescribed(resource: Resource) -> list[str]:
+    """The fields of a resource that are not described, each with what to do."""
+    place = f"api/resources/: {type(resource).__name__}.schema"
+    return [
+        f'{place}: the field {path!r} has no description: add **described("...")'
         for path, rules in _fields(resource.schema)
         if not rules.get("meta", {}).get("description")
     ]

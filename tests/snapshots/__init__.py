@@ -1,0 +1,1 @@
+"""What the program gave when somebody last looked at it: a change shows in a review."""
