@@ -72,8 +72,8 @@ class Inputs(Resource):
                         {
                             "file": {**BINARY, "description": "A PNG, a JPEG or a .npy array."},
                             "model": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"},
-                            "tags": {"type": "string", "contentMediaType": JSON, "description": "A list, as JSON."},
-                            "meta": {"type": "string", "contentMediaType": JSON, "description": "An object, as JSON."},
+                            "tags": {"type": "string", "description": "A list, as JSON."},
+                            "meta": {"type": "string", "description": "An object, as JSON."},
                         },
                         ["file"],
                     ),

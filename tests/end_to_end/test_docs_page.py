@@ -54,6 +54,8 @@ def test_the_page_shows_every_operation_and_asks_with_the_key_that_it_is_given(
 
     browser.click("a[data-path='/api/v1/models'], #operations-models-listModels .opblock-summary-control")
     browser.click(".try-out__btn")
+    browser.wait_for("document.querySelectorAll('.parameters input[type=text]').length >= 5")
+    assert not browser.evaluate("document.querySelector('.parameters input[type=file]')?.outerHTML")
     browser.click(".execute")
     assert browser.wait_for(responses()).startswith("401")
     browser.click(".btn.authorize")

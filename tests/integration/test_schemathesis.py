@@ -49,8 +49,6 @@ CHECKS = [
 ]
 
 
-
-
 @schemathesis.serializer("application/x-npy")
 def as_it_is(_: Any, value: Any) -> bytes:
     """No schema says more of .npy than that it is bytes."""
@@ -71,8 +69,9 @@ def described(api: Api, client: Client, stub: Callable[..., Any]) -> Any:
                 parameter["schema"] = {"enum": [THERE[parameter["name"]]]}
     # OpenAPI 3.1 describes a stream of events as one string, schemathesis wants the schema of an event.
     del made["paths"]["/api/v1/jobs/{id}/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]["schema"]
-    config = SchemathesisConfig(seed=1)
-    schema = schemathesis.openapi.from_dict(made, config=config)
+    # Lists that are one id too long take long to draw.
+    del made["components"]["schemas"]["JobCreate"]["properties"]["inputs"]["maxItems"]
+    schema = schemathesis.openapi.from_dict(made, config=SchemathesisConfig(seed=1))
     schema.app = api.http.application
     # The key is sent with every request.
     schema.config.generation.update(with_security_parameters=False)
@@ -107,12 +106,16 @@ def wrong_answers(operation: Any, client: Client) -> list[str]:
                 (failure.title, f"{failure}\n{case.as_curl_command()[:2000]}") for failure in failures.exceptions
             )
 
-    import time; t=time.time(); n=0
+    import time
+
+    t = time.time()
+    n = 0
     for case in at_the_edges(operation):
-        ask(case); n+=1
-    t2=time.time()
+        ask(case)
+        n += 1
+    t2 = time.time()
     drawn(operation)(ask)()
-    print(operation.label, n, round(t2-t,2), round(time.time()-t2,2))
+    print(operation.label, n, round(t2 - t, 2), round(time.time() - t2, 2))
     return list(wrong.values())
 
 
