@@ -103,7 +103,7 @@ _TYPES: Mapping[str, Schema] = {
     "float": {"type": "number"},
     "boolean": {"type": "boolean"},
     "dict": {"type": "object"},
-    "list": {"type": "array"},
+    "list": {"type": "array", "items": {}},  # generators of clients want it said
 }
 
 
@@ -119,7 +119,8 @@ def field_schema(rules: Rules, form: Form) -> Schema:
     schema |= meta.get("stored" if form == "stored" else "sent", {})
     if rules.get("nullable"):
         schema = _nullable(schema)
-    return schema | {key: meta[key] for key in ("description", "examples") if key in meta}
+    words = [text for text in (meta.get("description"), schema.get("description")) if text]
+    return {**schema, "description": " ".join(words)} if words else schema
 
 
 def object_schema(schema: Mapping[str, Rules], form: Form) -> Schema:
@@ -190,7 +191,8 @@ def _of_type(rules: Rules, form: Form) -> Schema:
     if isinstance(kinds, list):
         if any(kind not in _TYPES or "type" not in _TYPES[kind] for kind in kinds):
             raise NoSchema(f"types {kinds} have no schema together: see api/openapi/json_schema.py")
-        return {"type": [_TYPES[kind]["type"] for kind in kinds]}
+        together = {key: value for kind in kinds for key, value in _TYPES[kind].items()}
+        return {**together, "type": [_TYPES[kind]["type"] for kind in kinds]}
     if kinds not in _TYPES:
         raise NoSchema(f"the type {kinds!r} has no schema: add it to api/openapi/json_schema.py")
     return dict(_TYPES[kinds])

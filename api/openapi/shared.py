@@ -169,7 +169,7 @@ _ERRORS: dict[int, tuple[str, str, str, tuple[str, ...]]] = {
     500: ("Unexpected", "Something went wrong that should not; the log has it under the request's id.",
           "unexpected error; the log has it under request 3c1a7c1d50cf4e0f8e1c5b7a0f3f9c52", ()),
     503: ("Unavailable", "The database is away, or too much is under way: try again after `Retry-After` seconds.",
-          "too many requests", ("Retry-After",)),
+          "60 requests are under way already", ("Retry-After",)),
     504: ("DeadlinePassed", "There was no answer in time; rows may have been stored: look by `request`.",
           "no answer within 30000 ms; the rows may have been stored", ()),
 }  # fmt: skip

@@ -45,7 +45,7 @@ class Jobs(Resource):
             "filter_over": "inputs",
             "immutable": True,
             "excludes": "inputs",
-            **described("Which inputs: a filter. It leaves out what predict stored, unless it names `source`."),
+            **described("Which inputs; those that predict stored only where it names `source`."),
         },
         "inputs": {
             "type": "list",

@@ -85,6 +85,23 @@ def test_names_are_for_clients_that_are_generated(openapi: dict[str, Any]) -> No
     assert all(operation["summary"] and operation["responses"] for _, _, operation in operations(openapi))
 
 
+def test_lists_say_what_is_in_them(openapi: dict[str, Any]) -> None:
+    """Generators of clients leave out what has a list without."""
+
+    def lists(value: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(value, dict):
+            if "array" in (value.get("type") if isinstance(value.get("type"), list) else [value.get("type")]):
+                yield value
+            value = list(value.values())
+        if isinstance(value, list):
+            for inner in value:
+                yield from lists(inner)
+
+    found = list(lists(openapi["components"]["schemas"]))
+    assert len(found) > 20
+    assert [schema for schema in found if "items" not in schema] == []
+
+
 def test_only_what_is_public_needs_no_key(openapi: dict[str, Any]) -> None:
     assert openapi["security"] == [{BEARER: []}]
     open_ = {path: operation["security"] for path, _, operation in operations(openapi) if "security" in operation}
