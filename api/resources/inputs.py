@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.auth.caller import Caller
-from api.openapi.describe import BINARY, JSON, Act, Media, record
+from api.openapi.describe import BINARY, Act, Media, record
 from api.resources.base import Resource, described
 from ml.database.client import Document
 from ml.service import Service
