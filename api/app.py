@@ -15,7 +15,7 @@ from api.auth.guard import protect
 from api.auth.keys import AdminKey, Authenticator, admin_key_in
 from api.data import SharedMongo
 from api.resources import domain
-from api.routes import health, input_files, jobs, metrics, model_files, openapi, predict, webhooks
+from api.routes import docs, health, input_files, jobs, metrics, model_files, openapi, predict, webhooks
 from api.validation import AlmanacValidator
 from ml.database.client import database_of
 from ml.service import BuildLimits, Limits, Service
@@ -55,7 +55,7 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
     places = doors.guard(app, settings.threads)
     authenticator = authenticator or authenticator_of(settings)
     protect(app, authenticator, frozenset({"metrics.metrics"}) if settings.metrics_public else frozenset())
-    for routes in (predict, model_files, input_files, jobs, metrics, health, webhooks, openapi):
+    for routes in (predict, model_files, input_files, jobs, metrics, health, webhooks, openapi, docs):
         app.register_blueprint(routes.blueprint)
     endpoints.register(app)
     idempotency.register(app)

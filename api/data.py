@@ -146,13 +146,13 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
     def made_before(self, resource: str, documents: Sequence[Document], ids: Sequence[ObjectId]) -> list[Document]:
         """What is stored of a POST that was run before under the same ids, in order; empty where nothing is.
 
-        It stored all or none, so one that is not there any more was deleted since: it is shown as it was `documents`.
+        It stored all or none, so one that is not there any more was deleted since: it is shown as it was sent.
         """
         cursor = self.cursor(resource, Query(where={"_id": {"$in": list(ids)}}))
         found = {document["_id"]: document for document in cursor}
         if not found:
             return []
-        return [found.get(id_, {"_id": id_, **document}) for id_, document in zip(ids, documents, strict=True)]
+        return [found.get(id_) or _as_sent(id_, document) for id_, document in zip(ids, documents, strict=True)]
 
     def update(self, resource: str, id_: Any, updates: dict[str, Any], original: Document) -> None:
         """Write a PATCH to the document that was read, and to no later one."""
@@ -253,6 +253,12 @@ def _cast_lookup(resource: str, lookup: Mapping[str, Any]) -> dict[str, Any]:
         }
     except CastError:
         abort(404)
+
+
+def _as_sent(id_: ObjectId, document: Document) -> Document:
+    """A document that was stored and is gone: what was sent, with the stamps that can still be told."""
+    made = id_.generation_time
+    return {"_id": id_, "_created": made, "_updated": made, "_etag": None, **document}
 
 
 def _sound(document: Document) -> Document:

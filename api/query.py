@@ -53,6 +53,8 @@ class Query:
 def parse_query(args: MultiDict[str, str], resource: Resource, *, item: bool) -> Query:
     """The query that these parameters mean. Raises a 400 that names each parameter which is wrong."""
     allowed = ITEM_PARAMETERS if item else LIST_PARAMETERS
+    if not resource.embeddable:
+        allowed = allowed - {"embedded"}
     issues: dict[str, str] = {}
     values: dict[str, Any] = {}
     for name, given in args.lists():
@@ -118,7 +120,7 @@ def _projection(text: str, resource: Resource) -> dict[str, bool]:
 
 def _embedded(text: str, resource: Resource) -> list[str]:
     value = _json(text)
-    allowed = ", ".join(resource.embeddable) or "none here"
+    allowed = ", ".join(resource.embeddable)
     if not isinstance(value, dict) or not all(v in (0, 1) for v in value.values()):
         raise ValueError(f'expected an object as in {{"input": 1}}; fields that can be embedded: {allowed}')
     for name in value:

@@ -17,6 +17,7 @@ from pymongo import MongoClient
 from werkzeug.test import TestResponse
 
 from api import create_app
+from api.application import Application
 from api.auth.caller import Caller, Role
 from ml.database.blobs import Blobs
 from ml.database.client import connect, database_of
@@ -24,10 +25,15 @@ from ml.database.documents import stamp_new
 from ml.database.embedded import EmbeddedError, EmbeddedMongo
 from ml.database.indexes import prepare
 from settings import Settings
+from tests.recorded.client import RecordedClient
 
 ADMIN_KEY = "alm_test-key-of-the-administrator"
 
 enable_gridfs_integration()
+
+pytest_plugins = ["tests.recorded.plugin"]
+#: Every test client of every app is one, whoever makes it.
+Application.test_client_class = RecordedClient
 
 
 @pytest.fixture(autouse=True)

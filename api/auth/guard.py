@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 #: Endpoints that answer without a key.
-PUBLIC = frozenset({"health.live", "health.ready", "openapi.document"})
+PUBLIC = frozenset(
+    {"health.live", "health.ready", "openapi.document", "docs.page", "docs.page_with_slash", "docs.file"}
+)
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="almanac"'}
 

@@ -19,7 +19,7 @@ _URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9_.:\[\]-]+([/?][A-Za-z0-9\-._~:/?\[\
 _KEY = r"^[^$.\u0000][^.\u0000]*$"
 _SCALAR: Schema = {"type": ["number", "string", "boolean"]}
 #: Whole numbers that BSON does not hold; beyond these JSON is read as floats.
-_TOO_LARGE: Schema = {"type": "integer", "minimum": 2**63, "exclusiveMaximum": 2.0**64}
+_TOO_LARGE: Schema = {"type": "integer", "minimum": 2**63, "maximum": 2**64 - 1}
 
 # Keywords that speak of lists or objects alone, rather than a union of types: generators of clients refuse one that
 # holds itself.

@@ -150,7 +150,8 @@ _ORDER = ("where", "sort", "projection", "embedded", "page", "max_results", "cou
 
 
 def _json(schema: Schema) -> Schema:
-    return {"type": "string", "contentMediaType": JSON, "contentSchema": schema}
+    # Without contentMediaType, for which Swagger UI would have people choose a file.
+    return {"type": "string", "contentSchema": schema}
 
 
 def _flags(names: Iterable[str]) -> Schema:

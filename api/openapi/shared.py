@@ -97,8 +97,9 @@ HEADERS: dict[str, Any] = {
 REQUEST_HEADERS: dict[str, Any] = {
     "X-Request-ID": {
         "name": "X-Request-ID",
-        "description": "An id for this request; another form of it than this is replaced.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=@-]{1,128}$"},
+        "description": "An id for this request, 1 to 128 of `A-Z a-z 0-9 . _ : / + = @ -`; another is replaced by a "
+        "new one.",
+        "schema": _STRING,
     },
     "If-Match": {
         "name": "If-Match",

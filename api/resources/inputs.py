@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.auth.caller import Caller
-from api.openapi.describe import BINARY, JSON, Act, Media, record
+from api.openapi.describe import BINARY, Act, Media, record
 from api.resources.base import Resource, described
 from ml.database.client import Document
 from ml.database.documents import etag_filter
@@ -76,8 +76,8 @@ class Inputs(Resource):
                         {
                             "file": {**BINARY, "description": "A PNG, a JPEG or a .npy array."},
                             "model": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"},
-                            "tags": {"type": "string", "contentMediaType": JSON, "description": "A list, as JSON."},
-                            "meta": {"type": "string", "contentMediaType": JSON, "description": "An object, as JSON."},
+                            "tags": {"type": "string", "description": "A list, as JSON."},
+                            "meta": {"type": "string", "description": "An object, as JSON."},
                         },
                         ["file"],
                     ),

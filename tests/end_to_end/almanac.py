@@ -16,6 +16,7 @@ import psutil
 import requests
 from pymongo import MongoClient
 
+from tests.recorded.over_http import recorded
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,10 +75,12 @@ class Almanac:
         return {"Authorization": f"Bearer {(self.data / 'admin.key').read_text().strip()}"}
 
     def get(self, path: str, **kwargs: Any) -> requests.Response:
-        return requests.get(f"{self.url}/api/v1/{path}", headers=self.headers, timeout=30, **kwargs)
+        answer = requests.get(f"{self.url}/api/v1/{path}", headers=self.headers, timeout=30, **kwargs)
+        return recorded(answer, self.url)
 
     def post(self, path: str, **kwargs: Any) -> requests.Response:
-        return requests.post(f"{self.url}/api/v1/{path}", headers=self.headers, timeout=30, **kwargs)
+        answer = requests.post(f"{self.url}/api/v1/{path}", headers=self.headers, timeout=30, **kwargs)
+        return recorded(answer, self.url)
 
     def database(self) -> MongoClient[dict[str, Any]]:
         """A client as another program would make it: from mongo.uri."""

@@ -217,7 +217,7 @@ def queries(resource: str) -> st.SearchStrategy[dict[str, str]]:
             | st.dictionaries(names, st.just(1), min_size=1, max_size=3).map(json.dumps),
             "count": st.sampled_from(["true", "false"]),
             "page": st.integers(1, 3).map(str),
-            "embedded": st.just("{}"),
+            **({"embedded": st.just("{}")} if TABLE[resource].embeddable else {}),
         },
     )
 

@@ -25,6 +25,8 @@ from ml.database.client import database_of
 from tests.conftest import Api
 from tests.integration.rest import NDJSON, TIME, Client
 
+pytestmark = pytest.mark.shown_as_stored
+
 GARBAGE: list[dict[str, Any]] = [
     {"data": None},
     {"data": [float("nan"), float("inf")]},

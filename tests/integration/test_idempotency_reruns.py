@@ -197,6 +197,7 @@ def test_a_rerun_of_inputs_and_jobs_asks_nothing_that_may_have_changed(
     inputs = api.post("inputs", json=sent[0][1], headers=KEY)
     assert inputs.status_code == 201
     assert [row["_id"] for row in inputs.json["_items"]] == [str(gone), str(left)]
+    assert inputs.json["_items"][0].items() >= {"data": ROW, "_etag": None, "_status": "OK"}.items()
     assert inputs.json["_items"][1] == {**api.get(f"inputs/{left}").json, "_status": "OK"}
     job = api.post("jobs", json=sent[1][1], headers=KEY)
     assert (job.status_code, job.json["status"]) == (201, "succeeded")

@@ -295,6 +295,7 @@ def test_a_job_is_deleted_when_it_has_ended(api: Api, client: Client, state: str
 
 
 @pytest.mark.parametrize("status", [None, "lost", 5, ["queued"], {"a": 1}])
+@pytest.mark.shown_as_stored
 def test_a_job_in_no_state_is_told_and_can_be_deleted(api: Api, client: Client, status: Any) -> None:
     document = {"model": "sums", **({} if status is None else {"status": status})}
     id_ = database_of(client)["jobs"].insert_one(document).inserted_id

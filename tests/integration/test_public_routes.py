@@ -14,7 +14,18 @@ from settings import Settings
 from tests.conftest import ADMIN_KEY, Api
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+#: What public routes answer other than 200.
+PUBLIC_ANSWERS = {"/health/ready": {200, 503}, "/docs/": {200, 308}}
 EXAMPLES = {"_id": "0" * 24, "input_id": "0" * 24, "job_id": "0" * 24, "name": "m", "version": 1, "alias": "stable"}
+
+DOCS = {
+    "/docs",
+    "/docs/",
+    *(
+        f"/docs/{name}"
+        for name in ("almanac.css", "almanac.js", "favicon-32x32.png", "swagger-ui.css", "swagger-ui-bundle.js")
+    ),
+}
 
 
 def rules(api: Api) -> list[Rule]:
@@ -23,7 +34,8 @@ def rules(api: Api) -> list[Rule]:
 
 def url_of(api: Api, rule: Rule) -> str:
     adapter = api.http.application.url_map.bind("localhost")
-    return adapter.build(rule.endpoint, {name: EXAMPLES[name] for name in rule.arguments}, method=None)
+    values = {**EXAMPLES, **(rule.defaults or {})}
+    return adapter.build(rule.endpoint, {name: values[name] for name in rule.arguments}, method=None)
 
 
 def refused(answer: Any) -> bool:
@@ -44,7 +56,7 @@ def test_every_rule_and_method_is_refused_without_a_valid_key(mock_api: Api, tok
         for method in METHODS:
             answer = getattr(stranger, method.lower())(url)
             if rule.endpoint in PUBLIC and method in (rule.methods or ()):
-                assert answer.status_code in (200, 503), (method, url)
+                assert answer.status_code in PUBLIC_ANSWERS.get(url, {200}), (method, url)
             else:
                 assert refused(answer), (method, url)
             seen += 1
@@ -53,9 +65,10 @@ def test_every_rule_and_method_is_refused_without_a_valid_key(mock_api: Api, tok
 
 def test_the_public_list_is_short_and_real(mock_api: Api) -> None:
     endpoints = {rule.endpoint for rule in rules(mock_api)}
-    assert {"health.live", "health.ready", "openapi.document"} == PUBLIC <= endpoints
+    docs = {"docs.page", "docs.page_with_slash", "docs.file"}
+    assert {"health.live", "health.ready", "openapi.document", *docs} == PUBLIC <= endpoints
     public = {rule.rule for rule in rules(mock_api) if rule.endpoint in PUBLIC}
-    assert public == {"/health/live", "/health/ready", "/openapi.json"}
+    assert public == {"/health/live", "/health/ready", "/openapi.json", *DOCS}
 
 
 def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
@@ -64,6 +77,7 @@ def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
         "/health/ready",
         "/metrics",
         "/openapi.json",
+        *DOCS,
         "/api/v1/",
         *(f"/api/v1/{name}" for name in ("models", "inputs", "results", "jobs", "deliveries")),
         *(
@@ -81,7 +95,21 @@ def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/nope", "/api", "/api/v1/nope", "/api/v1/inputs/x/y", "/static/x", "/api/v1//inputs", "/%2e%2e/etc/passwd"],
+    [
+        "/",
+        "/nope",
+        "/api",
+        "/api/v1/nope",
+        "/api/v1/inputs/x/y",
+        "/static/x",
+        "/api/v1//inputs",
+        "/%2e%2e/etc/passwd",
+        "/docs/index.html",
+        "/docs/swagger-ui.js",
+        "/docs/../settings.py",
+        "/docs/%2e%2e/app.py",
+        "/docs//swagger-ui.css",
+    ],
 )
 def test_what_is_not_there_is_not_told_to_strangers(mock_api: Api, path: str) -> None:
     assert refused(mock_api.as_caller(None).get(path))

@@ -171,6 +171,7 @@ def test_the_input_and_the_job_can_be_embedded(api: Api, client: Client, made: d
     assert api.get(f"results/{made['_id']}", query_string=asked).json["input"] == made["input"]
 
 
+@pytest.mark.shown_as_stored
 def test_whatever_stands_where_an_id_should_be_embedding_does_not_fail(api: Api, client: Client) -> None:
     db = database_of(client)
     input_ = db["inputs"].insert_one({"data": [1], "owner": "admin"}).inserted_id

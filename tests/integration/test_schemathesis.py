@@ -1,0 +1,167 @@
+"""Requests made from the OpenAPI document, right and wrong ones, on every operation: the server keeps to its document.
+
+TEST_EXAMPLES sets how many are drawn for an operation, beside those at the edges of what its schemas allow.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import schemathesis
+from bson import ObjectId
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.config import SchemathesisConfig
+from schemathesis.core.failures import FailureGroup
+from schemathesis.generation import GenerationMode
+from schemathesis.generation.hypothesis.examples import generate_one
+from schemathesis.specs.openapi import checks
+
+from api.openapi import document
+from ml.database.client import database_of
+from ml.database.documents import stamp_new
+from tests.conftest import ADMIN_KEY, Api
+from tests.integration.rest import Client
+
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "50"))
+#: That of a stored row in the examples.
+ID = "6b00e4c0d035a01704bf37b4"
+#: What the parts of a path are where they are right: random ones lead nowhere.
+THERE = {"id": ID, "name": "iris", "version": 1, "alias": "stable"}
+#: The model that the examples of the document are about.
+IRIS: dict[str, Any] = {
+    "name": "iris",
+    "inputs": [{"name": "measures", "dtype": "FP32", "shape": [4]}],
+    "outputs": [{"name": "y", "dtype": "FP32", "shape": [3]}],
+    "classes": ["setosa", "versicolor", "virginica"],
+}
+#: What cannot succeed here: no drawn file is a model, and the service is not started.
+NEVER_RIGHT = {"POST /api/v1/models", "GET /health/ready"}
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+    checks.missing_required_header,
+]
+
+
+@schemathesis.serializer("application/x-npy")
+def as_it_is(_: Any, value: Any) -> bytes:
+    """No schema says more of .npy than that it is bytes."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
+
+
+MODES = list(GenerationMode)
+
+
+@pytest.fixture
+def described(api: Api, client: Client, stub: Callable[..., Any]) -> Any:
+    """The document, its paths leading to what there is."""
+    stub(client, **IRIS, aliases={"stable": 1})
+    app = api.http.application
+    with app.app_context():
+        made = deepcopy(document(app, "iris"))
+    # It leaves out aliases, which may mean other versions; here they do not.
+    made["paths"] = {**deepcopy(document(app)["paths"]), **made["paths"]}
+    for item in made["paths"].values():
+        for parameter in item.get("parameters", []):
+            if parameter.get("in") == "path":
+                parameter["schema"] = {"enum": [THERE[parameter["name"]]]}
+    # OpenAPI 3.1 describes a stream of events as one string, schemathesis wants the schema of an event.
+    del made["paths"]["/api/v1/jobs/{id}/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]["schema"]
+    # Lists that are one id too long take long to draw.
+    del made["components"]["schemas"]["JobCreate"]["properties"]["inputs"]["maxItems"]
+    schema = schemathesis.openapi.from_dict(made, config=SchemathesisConfig(seed=1))
+    schema.app = app
+    # The key is sent with every request.
+    schema.config.generation.update(with_security_parameters=False)
+    refusals = ["400", "404", "405", "409", "412", "413", "415", "422", "428"]
+    schema.config.checks.negative_data_rejection.expected_statuses = refusals
+    schema.config.checks.missing_required_header.expected_statuses = refusals
+    return schema
+
+
+@pytest.mark.timeout(3600)
+def test_what_is_asked_is_answered_as_documented(described: Any, client: Client, subtests: pytest.Subtests) -> None:
+    for result in described.get_all_operations():
+        operation = result.ok()
+        with subtests.test(operation.label):
+            wrong = wrong_answers(operation, client)
+            assert not wrong, "\n\n".join(wrong)
+
+
+def wrong_answers(operation: Any, client: Client) -> list[str]:
+    """What an operation answers that is not documented, or accepts that is not allowed: one of each kind."""
+    wrong: dict[str, str] = {}
+    statuses: set[int] = set()
+
+    def ask(case: schemathesis.Case) -> None:
+        put_back(operation, client)
+        try:
+            # A form has nothing but texts: a number that is sent where a text should be is one.
+            checked = CHECKS[:-2] if case.media_type == "multipart/form-data" else CHECKS
+            response = case.call(headers={"Authorization": f"Bearer {ADMIN_KEY}"})
+            statuses.add(response.status_code)
+            case.validate_response(response, checks=checked)
+        except FailureGroup as failures:
+            # Nothing is raised: drawing goes on, since there is nothing to shrink.
+            wrong.update(
+                (failure.title, f"{failure}\n{case.as_curl_command()[:2000]}") for failure in failures.exceptions
+            )
+
+    for case in at_the_edges(operation):
+        ask(case)
+    drawn(operation)(ask)()
+    if operation.label not in NEVER_RIGHT and not statuses & {200, 201, 202, 204}:
+        wrong["no success"] = f"nothing that was asked was right: {sorted(statuses)}"
+    return list(wrong.values())
+
+
+def at_the_edges(operation: Any) -> list[schemathesis.Case]:
+    """The examples of the document, and of what is just within and just beyond its limits half as many as are drawn."""
+    examples = map(generate_one, operation.get_strategies_from_examples())
+    edges = list(
+        operation.schema.iter_coverage_cases(
+            operation, generation_modes=MODES, generation_config=operation.schema.config.generation
+        )
+    )
+    return [*examples, *edges[:: math.ceil(2 * len(edges) / EXAMPLES) or 1]]
+
+
+def drawn(operation: Any) -> Callable[[Callable[..., None]], Callable[[], None]]:
+    """Runs a function over requests that are drawn, half of them wrong; the same in every run."""
+    strategy = st.one_of([operation.as_strategy(generation_mode=mode) for mode in MODES])
+    options = settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    return lambda function: options(given(strategy)(function))
+
+
+def put_back(operation: Any, client: Client) -> None:
+    """The document that the path, or an example of predict, leads to, as it is before each request."""
+    if "{id}" not in operation.path and not operation.path.endswith("/predict"):
+        return
+    db, id_ = database_of(client), ObjectId(ID)
+    resource = "inputs" if operation.path.endswith("/predict") else operation.path.split("/")[3]
+    fields: dict[str, Any] = {
+        "models": {**IRIS, "version": 2, "state": "available", "digest": "0" * 64, "executor": "stub"},
+        "inputs": {"data": [5.1, 3.5, 1.4, 0.2]},
+        "results": {"input": id_, "output": {"y": [1.0]}, "model": "iris", "version": 1, "status": "succeeded"},
+        # One that has ended: the events of another would go on.
+        "jobs": {"model": "iris", "version": 1, "status": "succeeded", "fence": 0},
+        "deliveries": {"job": id_, "event": "succeeded", "url": "http://a.example", "status": "failed", "attempt": 12},
+    }[resource]
+    db[resource].replace_one({"_id": id_}, stamp_new({"_id": id_, **fields}, "admin"), upsert=True)
