@@ -39,7 +39,9 @@ def command(host: str | None, port: int | None, parent: int | None) -> None:
 
             from api.app import make_worker_app
 
-            server = make_server(settings.host, port, make_worker_app(settings, service), threaded=True)
+            tls = (str(settings.tls_cert), str(settings.tls_key)) if settings.has_tls else None
+            app = make_worker_app(settings, service)
+            server = make_server(settings.host, port, app, threaded=True, ssl_context=tls)
             threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
         sender = Sender(db, Poster(private=settings.webhook_private_targets))
         sender.start()
