@@ -25,8 +25,8 @@ Header = tuple[str, str]
 MORE_HEADERS = "almanac.headers"
 #: Asked by address, of whatever name: health says nothing that a page of another site could use.
 HEALTH = ("/health/", "/v2/health/")
-#: Hosts that are remembered to be trusted.
-MOST_HOSTS = 64
+#: Hosts that are remembered to be trusted, and combinations of headers.
+MOST_REMEMBERED = 64
 
 #: For every answer that does not say otherwise. What is answered is data: nothing of it is ever to be run or framed.
 ALWAYS: tuple[Header, ...] = (
@@ -50,7 +50,9 @@ class Edge:
         self._inside = inside
         self._hosts = tuple(hosts)
         self._known: set[str] = set()
-        self._headers = tuple((name, name.lower(), value) for name, value in (*ALWAYS, *((HSTS,) if tls else ())))
+        self._always = (*ALWAYS, *((HSTS,) if tls else ()))
+        #: By the names of the headers that an answer has: what it lacks. There are few different ones.
+        self._missing: dict[tuple[str, ...], tuple[Header, ...]] = {}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Pass a request on, and complete its answer."""
@@ -63,11 +65,17 @@ class Edge:
         return self._inside(environ, start)
 
     def _completed(self, headers: list[Header], environ: WSGIEnvironment) -> list[Header]:
-        named = {name.lower() for name, _ in headers}
-        missing = [(name, value) for name, lower, value in self._headers if lower not in named]
-        if "cache-control" not in named:
-            missing.append(TAGGED if "etag" in named else UNTAGGED)
+        names = tuple([name for name, _ in headers])
+        missing = self._missing.get(names)
+        if missing is None:
+            missing = self._lacking({name.lower() for name in names})
+            if len(self._missing) < MOST_REMEMBERED:
+                self._missing[names] = missing
         return [*headers, *missing, *environ.get(MORE_HEADERS, ())]
+
+    def _lacking(self, names: set[str]) -> tuple[Header, ...]:
+        kept = TAGGED if "etag" in names else UNTAGGED
+        return tuple((name, value) for name, value in (*self._always, kept) if name.lower() not in names)
 
     def _trusts(self, environ: WSGIEnvironment) -> bool:
         host = environ.get("HTTP_HOST", "")
@@ -75,7 +83,7 @@ class Edge:
             return True
         if not host_is_trusted(host, self._hosts):
             return False
-        if len(self._known) < MOST_HOSTS:
+        if len(self._known) < MOST_REMEMBERED:
             self._known.add(host)
         return True
 

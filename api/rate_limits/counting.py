@@ -48,7 +48,7 @@ class RateLimits:
         # Short ones first: what they refuse is not taken from the long ones.
         ordered = sorted(limits, key=lambda limit: limit.get_expiry())
         self._limits = [(limit, limit.get_expiry(), limit.key_for("")) for limit in ordered]
-        self._policy = ", ".join(f"{limit.amount};w={limit.get_expiry()}" for limit in ordered)
+        self._policy = ("RateLimit-Policy", ", ".join(f"{limit.amount};w={limit.get_expiry()}" for limit in ordered))
         self._storage = _counter(storage)
         self._errors: tuple[type[Exception], ...] = (*_tuple(storage.base_exceptions), OSError)
         self._meanwhile = MemoryCounts()
@@ -97,8 +97,8 @@ class RateLimits:
         environ[MORE_HEADERS] = (
             ("RateLimit-Limit", str(limit.amount)),
             ("RateLimit-Remaining", str(remaining)),
-            ("RateLimit-Reset", str(max(0, math.ceil(left)))),
-            ("RateLimit-Policy", self._policy),
+            ("RateLimit-Reset", str(math.ceil(left))),
+            self._policy,
         )
 
     def _counted(self, key: str, seconds: int, amount: int) -> tuple[int, float]:
