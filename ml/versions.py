@@ -133,15 +133,15 @@ def choose(snapshot: Snapshot, name: str, version: int | None, alias: str | None
     """The version that is meant, in whatever state it is. Raises UnknownModel."""
     versions = snapshot.versions.get(name)
     if not versions:
-        raise UnknownModel(f"there is no model {name!r}; there are: {listed(sorted(snapshot.versions))}")
+        raise UnknownModel(f"there is no model {name[:100]!r}; there are: {listed(sorted(snapshot.versions))}")
     aliases = snapshot.aliases.get(name, {})
     if alias is not None:
         if alias not in aliases:
-            raise UnknownModel(f"{name} has no alias {alias!r}; there are: {listed(sorted(aliases))}")
+            raise UnknownModel(f"{name} has no alias {alias[:100]!r}; there are: {listed(sorted(aliases))}")
         version = aliases[alias]
     if version is not None:
         if version not in versions:
-            raise UnknownModel(f"{name} has no version {version}; there are: {listed(sorted(versions))}")
+            raise UnknownModel(f"{name} has no version {str(version)[:100]}; there are: {listed(sorted(versions))}")
         return versions[version]
     if "stable" in aliases and aliases["stable"] in versions:
         return versions[aliases["stable"]]
