@@ -32,5 +32,5 @@ def allow(app: Flask, origins: Sequence[str]) -> None:
     # No credentials: that is what browsers call cookies, of which there are none.
     CORS(
         app, origins=list(origins), methods=list(METHODS), allow_headers=list(SENT), expose_headers=list(SHOWN),
-        supports_credentials=False, max_age=REMEMBERED, vary_header=True,
+        supports_credentials=False, always_send=False, max_age=REMEMBERED, vary_header=True,
     )  # fmt: skip

@@ -5,11 +5,10 @@ There are no cookies: nothing sets one, and none tells who asks.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
-
-from werkzeug.sansio.utils import host_is_trusted
 
 from api.errors import ApiError
 from api.render import MIME
@@ -23,6 +22,7 @@ Header = tuple[str, str]
 
 #: In a request's environment: headers that its answer is to have besides.
 MORE_HEADERS = "almanac.headers"
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
 #: Asked by address, of whatever name: health says nothing that a page of another site could use.
 HEALTH = ("/health/", "/v2/health/")
 #: Hosts that are remembered to be trusted, and combinations of headers.
@@ -48,7 +48,9 @@ class Edge:
 
     def __init__(self, inside: WSGI, hosts: Collection[str] = (), *, tls: bool = False) -> None:
         self._inside = inside
-        self._hosts = tuple(hosts)
+        self._hosts = frozenset(hosts)
+        #: Those of which every name below is trusted too.
+        self._domains = tuple(host for host in hosts if host.startswith("."))
         self._known: set[str] = set()
         self._always = (*ALWAYS, *((HSTS,) if tls else ()))
         #: By the names of the headers that an answer has: what it lacks. There are few different ones.
@@ -81,7 +83,10 @@ class Edge:
         host = environ.get("HTTP_HOST", "")
         if host in self._known or environ["PATH_INFO"].startswith(HEALTH):
             return True
-        if not host_is_trusted(host, self._hosts):
+        found = HOST.fullmatch(host.lower())
+        if found is None or int(found[2] or 1) not in range(1, 1 << 16):
+            return False
+        if found[1] not in self._hosts and not f".{found[1]}".endswith(self._domains):
             return False
         if len(self._known) < MOST_REMEMBERED:
             self._known.add(host)

@@ -1,1 +1,1 @@
-"""Bad inputs as data: each file lists requests with the answer that they must get; `reading.py` says what an entry is."""
+"""Bad inputs as data: requests, each with the answer that it must get; `reading.py` says what an entry is."""
