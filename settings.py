@@ -170,15 +170,15 @@ class Settings(BaseSettings):
         return origins
 
     @property
-    def has_tls(self) -> bool:
-        """Whether HTTP is spoken over TLS."""
-        return self.tls_cert is not None
+    def tls(self) -> tuple[Path, Path] | None:
+        """The files of the certificate and its key; None: HTTP is spoken in the clear."""
+        return (self.tls_cert, self.tls_key) if self.tls_cert is not None and self.tls_key is not None else None
 
     @property
     def url(self) -> str:
         """Where the server is."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.has_tls else 'http'}://{host}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
     @field_validator("mongo_uri")
     @classmethod

@@ -69,7 +69,7 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
     endpoints.register(app)
     idempotency.register(app)
     early.register(app, places, authenticator, limits, cors=bool(settings.cors_origins))
-    app.wsgi_app = Edge(app.wsgi_app, settings.trusted_hosts, tls=settings.has_tls)
+    app.wsgi_app = Edge(app.wsgi_app, settings.trusted_hosts, tls=settings.tls is not None)
     return app
 
 
@@ -82,7 +82,7 @@ def make_worker_app(settings: Settings, service: Service) -> Flask:
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
     protect(app, authenticator_of(settings), frozenset({"metrics.metrics"}) if settings.metrics_public else frozenset())
-    app.wsgi_app = Edge(app.wsgi_app, tls=settings.has_tls)  # type: ignore[method-assign]
+    app.wsgi_app = Edge(app.wsgi_app, tls=settings.tls is not None)  # type: ignore[method-assign]
     return app
 
 

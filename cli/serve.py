@@ -145,7 +145,7 @@ class Serving:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._settings.host, self._settings.host)  # noqa: S104
         # Not urllib, which would ask the proxy that http_proxy names.
         connection = http.client.HTTPConnection(host, self._settings.port, timeout=2)
-        if self._settings.has_tls:
+        if self._settings.tls is not None:
             connection = http.client.HTTPSConnection(host, self._settings.port, timeout=2, context=_own_certificate())
         try:
             connection.request("GET", "/health/ready")
