@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
+import ssl
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 from pymongo.errors import InvalidURI
 from pymongo.uri_parser import parse_uri
 
@@ -17,9 +26,16 @@ ENV_FILE = Path(".env")
 SECRETS_DIR = Path("/run/secrets")
 
 #: Settings that the documentation names and this version does not have: to set one is an error, not a silent nothing.
-PLANNED = frozenset("AUTH SECRET_KEY RATE_LIMIT RATE_LIMIT_STORAGE TRUSTED_HOSTS CORS_ORIGINS TLS_CERT TLS_KEY".split())
+PLANNED = frozenset("AUTH".split())
+
+#: Where requests are counted, by the scheme of a URL: the package that it takes.
+COUNTED_BY = {"memory": None, "redis": "redis", "rediss": "redis", "redis+unix": "redis", "memcached": "pymemcache"}
+HOST = re.compile(r"\.?(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
+ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+#: Names with commas between.
+Names = Annotated[tuple[str, ...], NoDecode]
 
 
 class SettingsError(Exception):
@@ -44,6 +60,19 @@ class Settings(BaseSettings):
     jobs: bool = True
     #: Unset: made at the first start, in DATA_DIR/admin.key.
     admin_key: SecretStr | None = None
+    #: Signs sessions. Unset: made at the first start, in DATA_DIR/secret.key; with MONGO_URI there are then none.
+    secret_key: SecretStr | None = None
+    #: Requests of a key, or of an address without one: 600/minute; 20/second. Unset: any number.
+    rate_limit: str | None = None
+    #: memory://, redis://... or memcached://...; unset: the database.
+    rate_limit_storage: SecretStr | None = None
+    #: Names of this server; a leading dot stands for every name below. None: any.
+    trusted_hosts: Names = ()
+    #: Origins whose pages may read answers.
+    cors_origins: Names = ()
+    #: PEM files; both: everything is HTTPS.
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     #: HTTP processes, each with its own copy of the models that are kept loaded.
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     #: Requests that can be under way at once in each of them.
@@ -75,18 +104,83 @@ class Settings(BaseSettings):
     #: Unset: console where standard error is a terminal, else json.
     log_format: Literal["json", "console"] | None = None
 
-    @field_validator("admin_key")
+    @field_validator("admin_key", "secret_key")
     @classmethod
-    def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None and (len(key.get_secret_value()) < 16 or not key.get_secret_value().isprintable()):
-            raise ValueError("at least 16 printable characters")
+    def _long_enough(cls, key: SecretStr | None, field: ValidationInfo) -> SecretStr | None:
+        least = 16 if field.field_name == "admin_key" else 32
+        if key is not None and (len(key.get_secret_value()) < least or not key.get_secret_value().isprintable()):
+            raise ValueError(f"at least {least} printable characters")
         return key
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "tls_cert", "tls_key")
     @classmethod
-    def _absolute(cls, directory: Path) -> Path:
+    def _absolute(cls, path: Path | None) -> Path | None:
         # Other processes are given paths below it, and have working directories of their own.
-        return directory.expanduser().absolute()
+        return path.expanduser().absolute() if path is not None else None
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _is_limit(cls, text: str | None) -> str | None:
+        if text is not None:
+            from limits import parse_many  # late: most start without
+
+            try:
+                limits = parse_many(text)
+            except ValueError:
+                limits = []
+            if not limits or not all(limit.amount and limit.get_expiry() for limit in limits):
+                raise ValueError("expected limits as in 600/minute or 20/second; 600/minute; 10000/day")
+        return text
+
+    @field_validator("rate_limit_storage")
+    @classmethod
+    def _is_storage(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is None:
+            return None
+        scheme, found, rest = given.get_secret_value().partition("://")
+        if not found or scheme not in COUNTED_BY or bool(rest) == (scheme == "memory"):
+            raise ValueError("expected memory://, redis://host:port or memcached://host:port; unset: the MongoDB")
+        package = COUNTED_BY[scheme]
+        if package is not None and find_spec(package) is None:
+            raise ValueError(f"{scheme}:// needs a package that is not installed: pip install {package}")
+        return given
+
+    @field_validator("trusted_hosts", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, given: Any) -> Any:
+        return tuple(name.strip() for name in given.split(",") if name.strip()) if isinstance(given, str) else given
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        hosts = tuple(host.lower() for host in hosts)
+        wrong = [host for host in hosts if not HOST.fullmatch(host)]
+        if wrong:
+            raise ValueError(
+                f"expected names as in almanac.example.com,.example.org,[::1], without ports, got {wrong[0]!r}"
+            )
+        return hosts
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        if "*" in origins:
+            raise ValueError("* is not allowed, since requests carry keys: name each origin")
+        wrong = [origin for origin in origins if not ORIGIN.fullmatch(origin)]
+        if wrong:
+            raise ValueError(f"expected origins as in https://app.example.com, without a path, got {wrong[0]!r}")
+        return origins
+
+    @property
+    def tls(self) -> tuple[Path, Path] | None:
+        """The files of the certificate and its key; None: HTTP is spoken in the clear."""
+        return (self.tls_cert, self.tls_key) if self.tls_cert is not None and self.tls_key is not None else None
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
     @field_validator("mongo_uri")
     @classmethod
@@ -127,7 +221,33 @@ def load_settings(**given: Any) -> Settings:
         raise SettingsError(
             "ALMANAC_ADMIN_KEY is not set: with ALMANAC_MONGO_URI it must be given (at least 16 printable characters)"
         )
+    _check_certificate(settings.tls_cert, settings.tls_key)
     return settings
+
+
+def _check_certificate(cert: Path | None, key: Path | None) -> None:
+    """Raise SettingsError where the files are not both there, or do not belong together."""
+    if cert is None and key is None:
+        return
+    if cert is None or key is None:
+        missing, given = ("TLS_CERT", "TLS_KEY") if cert is None else ("TLS_KEY", "TLS_CERT")
+        raise SettingsError(f"{PREFIX}{missing} is not set: with {PREFIX}{given} it must be given (a PEM file)")
+    for name, path in (("TLS_CERT", cert), ("TLS_KEY", key)):
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise SettingsError(
+                f"{PREFIX}{name} is {str(path)!r}: expected a PEM file that can be read ({error.strerror})"
+            ) from None
+    try:
+        # The password of a key that has one would be asked for at the terminal; an empty one is refused.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=lambda: b"")
+    except (ssl.SSLError, ValueError) as error:
+        reason = "they do not belong together" if "MISMATCH" in str(error) else "one of them is no such PEM file"
+        raise SettingsError(
+            f"{PREFIX}TLS_CERT is {str(cert)!r} and {PREFIX}TLS_KEY {str(key)!r}: expected a certificate and its key, "
+            f"without a password; {reason}"
+        ) from None
 
 
 def _refuse_unknown() -> None:
@@ -179,6 +299,12 @@ def eve_settings(settings: Settings, domain: dict[str, Any]) -> dict[str, Any]:
         "MAX_CONTENT_LENGTH": settings.max_body_mb * 2**20,
         "MAX_MODEL_BYTES": settings.max_model_mb * 2**20,
         "METRICS_PUBLIC": settings.metrics_public,
+        # Nothing opens a session yet. What will, has cookies that neither scripts nor other sites can use.
+        "SECRET_KEY": settings.secret_key.get_secret_value() if settings.secret_key else None,
+        "SESSION_COOKIE_NAME": "almanac",
+        "SESSION_COOKIE_SECURE": True,
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Strict",
         "MAX_FORM_MEMORY_SIZE": 2**20,
         "MAX_FORM_PARTS": 64,
     }

@@ -9,11 +9,13 @@ from flask import Flask
 from flask_pymongo import BSONObjectIdConverter
 from pymongo import MongoClient
 
-from api import doors, early, endpoints, errors, idempotency, render, requests
+from api import cors, doors, early, endpoints, errors, idempotency, render, requests
 from api.application import Application
 from api.auth.guard import protect
 from api.auth.keys import AdminKey, Authenticator, admin_key_in
 from api.data import SharedMongo
+from api.edge import Edge
+from api.rate_limits import hooks as rate_limits
 from api.resources import domain
 from api.routes import docs, health, input_files, jobs, metrics, model_files, openapi, predict, webhooks
 from api.validation import AlmanacValidator
@@ -54,12 +56,20 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
     requests.register(app)
     places = doors.guard(app, settings.threads)
     authenticator = authenticator or authenticator_of(settings)
+    limits = rate_limits.limits_of(app, settings, client)
+    if settings.cors_origins:
+        cors.allow(app, settings.cors_origins)
+    if limits is not None:
+        rate_limits.before_authentication(app, limits)
     protect(app, authenticator, frozenset({"metrics.metrics"}) if settings.metrics_public else frozenset())
+    if limits is not None:
+        rate_limits.after_authentication(app, limits)
     for routes in (predict, model_files, input_files, jobs, metrics, health, webhooks, openapi, docs):
         app.register_blueprint(routes.blueprint)
     endpoints.register(app)
     idempotency.register(app)
-    early.register(app, places, authenticator)
+    early.register(app, places, authenticator, limits, cors=bool(settings.cors_origins))
+    app.wsgi_app = Edge(app.wsgi_app, settings.trusted_hosts, tls=settings.tls is not None)
     return app
 
 
@@ -72,6 +82,7 @@ def make_worker_app(settings: Settings, service: Service) -> Flask:
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
     protect(app, authenticator_of(settings), frozenset({"metrics.metrics"}) if settings.metrics_public else frozenset())
+    app.wsgi_app = Edge(app.wsgi_app, tls=settings.tls is not None)  # type: ignore[method-assign]
     return app
 
 

@@ -42,7 +42,7 @@ class Application(Eve):  # type: ignore[misc]
             adapter: MapAdapter | None = super().create_url_adapter(None)
             return adapter
         environ = request.environ
-        request.host = get_host(environ, self.config["TRUSTED_HOSTS"])
+        request.host = get_host(environ)  # which hosts are trusted is api/edge.py's
         return _Adapter(
             self.url_map,
             request.host,

@@ -21,14 +21,12 @@ from api.present import present
 from api.query import Query
 from api.resources import RESOURCES
 from ml.database.casts import CastError, cast
-from ml.database.client import Document, database_of
+from ml.database.client import READ_MS, Document, database_of
 from ml.database.documents import derived_etag, is_etag
 from ml.database.transactions import transact
 from ml.errors import Changed, ServiceError
 from ml.service import Service
 
-#: No read may hold the server longer than this.
-MAX_TIME_MS = 15_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -64,7 +62,7 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
         """The page that a list asks for."""
         query: Query = g.query
         spec = self._scoped(resource, query.where)
-        total = self._collection(resource).count_documents(spec, maxTimeMS=MAX_TIME_MS) if query.count else None
+        total = self._collection(resource).count_documents(spec, maxTimeMS=READ_MS) if query.count else None
         cursor = self.cursor(resource, query).skip(query.skip).limit(query.max_results + 1)
         # As they come: of long tensors little is kept, and a page of them would not fit into memory.
         documents = self.presented(resource, cursor, query, short=True)
@@ -75,7 +73,7 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
         """A cursor over everything that a query matches and the caller may see."""
         spec, projection = self._scoped(resource, query.where), self._projection(resource, query)
         cursor = self._collection(resource).find(spec, projection)
-        return cursor.sort(query.sort or [("_id", 1)]).max_time_ms(MAX_TIME_MS)
+        return cursor.sort(query.sort or [("_id", 1)]).max_time_ms(READ_MS)
 
     def presented(self, resource: str, found: Iterable[Document], query: Query, *, short: bool) -> list[Document]:
         """Stored documents as the caller asked to see them; they are changed and returned."""
@@ -198,7 +196,9 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
 
     def is_empty(self, resource: str) -> bool:
         """Whether the caller sees nothing in a resource."""
-        return self._collection(resource).find_one(self._scoped(resource, {}), {"_id": True}) is None
+        return (
+            self._collection(resource).find_one(self._scoped(resource, {}), {"_id": True}, max_time_ms=READ_MS) is None
+        )
 
     @property
     def _service(self) -> Service:
@@ -207,7 +207,7 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
 
     def _read(self, resource: str, spec: Mapping[str, Any], query: Query) -> Document | None:
         projection = self._projection(resource, query)
-        found: Document | None = self._collection(resource).find_one(spec, projection, max_time_ms=MAX_TIME_MS)
+        found: Document | None = self._collection(resource).find_one(spec, projection, max_time_ms=READ_MS)
         return found if found is None else _sound(found)
 
     def _collection(self, resource: str) -> Any:

@@ -14,15 +14,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.exceptions import SecurityError
 from werkzeug.http import HTTP_STATUS_CODES
-from werkzeug.wsgi import get_host
 
 from api.application import Application
 from api.auth.guard import caller_of
 from api.auth.keys import Authenticator
 from api.errors import ApiError, from_service, unexpected
 from api.predict_request import NPY, plain_fields
+from api.rate_limits.counting import RateLimits, TooMany
 from api.render import MIME
 from api.requests import log_answer, read_announced, request_id
 from api.routes.predict import PREDICTIONS, answer_body
@@ -49,22 +48,40 @@ MORE = frozenset(
 WSGI = Callable[["WSGIEnvironment", "StartResponse"], Iterable[bytes]]
 
 
-def register(app: Application, places: Admission, authenticator: Authenticator) -> None:
-    """Put this before the application; `places` are those that every request takes."""
-    app.wsgi_app = Early(app, places, authenticator)
+def register(
+    app: Application,
+    places: Admission,
+    authenticator: Authenticator,
+    limits: RateLimits | None = None,
+    *,
+    cors: bool = False,
+) -> None:
+    """Put this before the application; `places` are those that every request takes.
+
+    With `cors` answers to pages of other origins are to say so, which the application does.
+    """
+    app.wsgi_app = Early(app, places, authenticator, limits, MORE | {"HTTP_ORIGIN"} if cors else MORE)
 
 
 class Early:
     """The WSGI application around another."""
 
-    def __init__(self, app: Application, places: Admission, authenticator: Authenticator) -> None:
+    def __init__(
+        self,
+        app: Application,
+        places: Admission,
+        authenticator: Authenticator,
+        limits: RateLimits | None,
+        more: frozenset[str],
+    ) -> None:
         self._inside: WSGI = app.wsgi_app
         self._app = app
         self._service: Service = app.extensions["service"]
         self._places = (places, self._service.admission)
         self._authenticator = authenticator
         self._most_bytes: int = app.config["MAX_CONTENT_LENGTH"]
-        self._trusted: list[str] | None = app.config["TRUSTED_HOSTS"]
+        self._limits = limits
+        self._more = more
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer, or leave it to the application."""
@@ -90,8 +107,7 @@ class Early:
             or environ.get("CONTENT_TYPE") not in JSON_TYPES
             or environ.get("QUERY_STRING")
             or NPY in environ.get("HTTP_ACCEPT", "")
-            or not MORE.isdisjoint(environ)
-            or (self._trusted and not get_host(environ, self._trusted))
+            or not self._more.isdisjoint(environ)
         ):
             return None
         return found[1]
@@ -103,6 +119,8 @@ class Early:
         began, taken = time.monotonic(), []
         try:
             caller = caller_of(environ, self._authenticator)
+            if self._limits is not None:
+                self._limits.count_caller(environ, caller)
             for places in self._places:
                 places.take()
                 taken.append(places)
@@ -110,7 +128,9 @@ class Early:
             if isinstance(live, LiveModel) and (fields := self._fields(environ, live.signature)) is not None:
                 asked = Prediction(owner=caller.owner, model=values["name"], request=request_id(environ), **fields)
                 return self._predict(environ, start_response, asked, live, began)
-        except (ApiError, ServiceError, SecurityError):
+        except TooMany as refusal:
+            return _send_error(refusal, ("", ""), environ, start_response, began, request_id(environ))
+        except (ApiError, ServiceError):
             pass  # the route meets it again
         finally:
             for places in taken:

@@ -110,7 +110,7 @@ def _from_http(error: HTTPException) -> Response:
     if error.response is not None:  # someone made the whole answer
         return error.response  # type: ignore[return-value]
     message = {
-        404: f"there is nothing at {request.path}",
+        404: f"there is nothing at {request.path[:200]}",
         405: f"{request.method} is not allowed here",
         412: "the document is no longer what If-Match names",
         413: "the body is larger than is allowed here",

@@ -40,7 +40,7 @@ def command(once: bool, elsewhere: bool, url: str | None) -> None:
         try:
             if not once or digits.is_due(db):
                 _run(service, settings, elsewhere)
-            _print_curl(db, settings, url or f"http://{settings.host}:{settings.port}")
+            _print_curl(db, settings, url or settings.url)
         finally:
             service.close()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import Interfaces, SSLProtocols
 
 from cli.announcement import STOPS, announce_when
 from cli.lifeline import end_with_parent
@@ -50,6 +50,9 @@ def command(host: str, port: int, workers: int | None, parent: int | None) -> No
         websockets=False,
         log_access=False,
         log_enabled=False,
+        ssl_cert=settings.tls_cert,
+        ssl_key=settings.tls_key,
+        ssl_protocol_min=SSLProtocols.tls12,
     )
     # Until the server sets its own, a fork has its parent's handler, and a stop that came then would be lost.
     os.register_at_fork(before=_hold_stops, after_in_parent=_heed_stops, after_in_child=_end_at_a_stop)

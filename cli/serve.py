@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from collections.abc import Callable
 import click
 from pymongo.errors import PyMongoError
 
-from api.auth.keys import KEY_FILE, admin_key_in
+from api.auth.keys import KEY_FILE, admin_key_in, signing_secret_in
 from cli.announcement import STOPS, announce, announcement
 from cli.options import fail, settings_or_exit
 from cli.supervisor import RUN, Child, Supervisor
@@ -48,7 +49,7 @@ class Serving:
     def __init__(self, settings: Settings, demo: bool) -> None:
         self._settings = settings
         self._demo = demo
-        self._url = f"http://{settings.host}:{settings.port}"
+        self._url = settings.url
         self._supervisor: Supervisor | None = None
         self._stopping = False
 
@@ -71,6 +72,9 @@ class Serving:
             figures.mkdir(parents=True)
             wait_for_port(settings.host, settings.port, lambda: self._stopping)
             environment = {"ALMANAC_MONGO_URI": uri, "ALMANAC_ADMIN_KEY": key, METRICS_DIRECTORY: str(figures)}
+            if settings.mongo_uri is None and settings.secret_key is None:
+                # With a database of one's own there may be other servers, which would each make another one.
+                environment["ALMANAC_SECRET_KEY"] = signing_secret_in(settings.data_dir)
             return self._supervise(embedded, environment)
         except (EmbeddedError, NewerDatabase, OSError) as error:
             fail(error)
@@ -141,6 +145,8 @@ class Serving:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._settings.host, self._settings.host)  # noqa: S104
         # Not urllib, which would ask the proxy that http_proxy names.
         connection = http.client.HTTPConnection(host, self._settings.port, timeout=2)
+        if self._settings.tls is not None:
+            connection = http.client.HTTPSConnection(host, self._settings.port, timeout=2, context=_own_certificate())
         try:
             connection.request("GET", "/health/ready")
             return connection.getresponse().status == 200
@@ -162,6 +168,14 @@ class Serving:
         self._stopping = True
         if self._supervisor is not None:
             self._supervisor.stop.set()
+
+
+def _own_certificate() -> ssl.SSLContext:
+    """For asking oneself: the certificate is for the server's name, not for the address that is asked."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def wait_for_port(host: str, port: int, give_up: Callable[[], bool]) -> None:

@@ -36,11 +36,10 @@ def command(host: str | None, port: int | None, parent: int | None) -> None:
         service.start(keep=False)
         server = None
         if port is not None:
-            from werkzeug.serving import make_server
-
             from api.app import make_worker_app
+            from cli.health import health_server
 
-            server = make_server(settings.host, port, make_worker_app(settings, service), threaded=True)
+            server = health_server(settings.host, port, make_worker_app(settings, service), settings.tls)
             threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
         sender = Sender(db, Poster(private=settings.webhook_private_targets))
         sender.start()

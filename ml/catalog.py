@@ -14,7 +14,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from ml.database.blobs import Blobs
-from ml.database.client import Document
+from ml.database.client import READ_MS, Document
 from ml.database.documents import etag_filter, stamp_new, stamp_update
 from ml.database.transactions import transact
 from ml.errors import Changed, Invalid, NotAllowed, WrongState
@@ -160,7 +160,7 @@ class Catalog:
         self, name: str, version: int, aliases: Sequence[str], session: ClientSession, *, keep: bool = False
     ) -> None:
         """Let exactly these aliases (with `keep`, these too) mean this version, and let each document say so."""
-        entry = self._db["registry"].find_one({"_id": name}, session=session) or {}
+        entry = self._db["registry"].find_one({"_id": name}, session=session, max_time_ms=READ_MS) or {}
         before: dict[str, int] = entry.get("aliases", {})
         after = {alias: number for alias, number in before.items() if keep or number != version}
         after.update(dict.fromkeys(aliases, version))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-from ml.database.client import Document
+from ml.database.client import READ_MS, Document
 from ml.errors import Invalid, StorageUnavailable, UnknownDocuments
 from ml.prediction import Prediction
 from ml.signature import Signature
@@ -47,7 +47,9 @@ def _stored(db: Database[Document], ids: Sequence[ObjectId], scope: Mapping[str,
     try:
         found = {
             document["_id"]: document
-            for document in db["inputs"].find({"$and": [{"_id": {"$in": list(set(ids))}}, dict(scope)]})
+            for document in db["inputs"].find(
+                {"$and": [{"_id": {"$in": list(set(ids))}}, dict(scope)]}, max_time_ms=READ_MS
+            )
         }
     except PyMongoError as error:
         raise StorageUnavailable(f"the inputs cannot be read: {type(error).__name__}") from error

@@ -17,7 +17,7 @@ from ml.batcher import MAX_BATCH, QUEUE_LIMIT
 from ml.builder import Builder
 from ml.builder import BuildLimits as BuildLimits
 from ml.catalog import Catalog
-from ml.database.client import Document
+from ml.database.client import READ_MS, Document
 from ml.database.liveness import Liveness
 from ml.erasure.inputs import erase_input
 from ml.erasure.owners import Erasure as Erasure
@@ -195,7 +195,7 @@ class Service:
         if asked.request is not None:
             job["request"] = asked.request
         again = asked.claim is not None and asked.claim.again
-        if again and (before := self.db["jobs"].find_one({"_id": job["_id"]})) is not None:
+        if again and (before := self.db["jobs"].find_one({"_id": job["_id"]}, max_time_ms=READ_MS)) is not None:
             return before  # of an earlier run of this request
         self.jobs.prepare(job, asked.owner, asked.scope, visible=True)
         return submit(self.db, job, None if stored else arrays, asked.meta, asked.owner)

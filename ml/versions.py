@@ -9,7 +9,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo.database import Database
 
-from ml.database.client import Document
+from ml.database.client import READ_MS, Document
 from ml.errors import UnknownModel, listed
 
 #: A version's name and number.
@@ -108,7 +108,7 @@ class Snapshot:
 def read(db: Database[Document]) -> Snapshot:
     """The collections as they are now. Raises PyMongoError."""
     versions: dict[str, dict[int, Version]] = {}
-    for document in db["models"].find({}, dict.fromkeys(FIELDS, True)):
+    for document in db["models"].find({}, dict.fromkeys(FIELDS, True), max_time_ms=READ_MS):
         if not all(isinstance(document.get(field), kind) for field, kind in TYPES.items()):
             continue
         version = Version(
@@ -120,7 +120,7 @@ def read(db: Database[Document]) -> Snapshot:
             document,
         )
         versions.setdefault(version.name, {})[version.number] = version
-    entries = {entry["_id"]: entry.get("aliases") for entry in db["registry"].find()}
+    entries = {entry["_id"]: entry.get("aliases") for entry in db["registry"].find(max_time_ms=READ_MS)}
     aliases = {
         name: {alias: number for alias, number in targets.items() if isinstance(number, int)}
         for name, targets in entries.items()
@@ -133,15 +133,15 @@ def choose(snapshot: Snapshot, name: str, version: int | None, alias: str | None
     """The version that is meant, in whatever state it is. Raises UnknownModel."""
     versions = snapshot.versions.get(name)
     if not versions:
-        raise UnknownModel(f"there is no model {name!r}; there are: {listed(sorted(snapshot.versions))}")
+        raise UnknownModel(f"there is no model {name[:100]!r}; there are: {listed(sorted(snapshot.versions))}")
     aliases = snapshot.aliases.get(name, {})
     if alias is not None:
         if alias not in aliases:
-            raise UnknownModel(f"{name} has no alias {alias!r}; there are: {listed(sorted(aliases))}")
+            raise UnknownModel(f"{name} has no alias {alias[:100]!r}; there are: {listed(sorted(aliases))}")
         version = aliases[alias]
     if version is not None:
         if version not in versions:
-            raise UnknownModel(f"{name} has no version {version}; there are: {listed(sorted(versions))}")
+            raise UnknownModel(f"{name} has no version {str(version)[:100]}; there are: {listed(sorted(versions))}")
         return versions[version]
     if "stable" in aliases and aliases["stable"] in versions:
         return versions[aliases["stable"]]

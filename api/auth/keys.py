@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
-import tempfile
 from pathlib import Path
 from typing import Protocol
 
 from api.auth.caller import Caller
+from api.auth.secret_files import secret_in
 
 KEY_FILE = "admin.key"
+SECRET_FILE = "secret.key"  # noqa: S105  # its name, not what is in it
 
 
 class Authenticator(Protocol):
@@ -36,22 +36,9 @@ class AdminKey:
 
 def admin_key_in(directory: Path) -> str:
     """The key in `directory`/admin.key, which is made (mode 0600) where there is none."""
-    path = directory / KEY_FILE
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        pass
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    key = "alm_" + secrets.token_urlsafe(32)
-    descriptor, partial = tempfile.mkstemp(dir=directory, prefix=".admin-")
-    with os.fdopen(descriptor, "w") as file:
-        file.write(key + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(partial, path)  # never over the key that another process made meanwhile
-    except FileExistsError:
-        key = path.read_text().strip()
-    finally:
-        Path(partial).unlink()
-    return key
+    return secret_in(directory, KEY_FILE, lambda: "alm_" + secrets.token_urlsafe(32))
+
+
+def signing_secret_in(directory: Path) -> str:
+    """The secret in `directory`/secret.key that signs sessions, which is made (mode 0600) where there is none."""
+    return secret_in(directory, SECRET_FILE, lambda: secrets.token_urlsafe(48))

@@ -8,7 +8,7 @@ from typing import Any
 from api.auth.caller import current_caller
 from api.openapi.describe import Act
 from api.resources.base import Resource, described
-from ml.database.client import Document
+from ml.database.client import READ_MS, Document
 from ml.errors import NotAllowed
 from ml.service import Service
 
@@ -114,7 +114,7 @@ class Models(Resource):
     ) -> Document | None:
         _check_owner(service, before["name"])
         service.change_model(before, changes)
-        return service.db["models"].find_one({"_id": before["_id"]})
+        return service.db["models"].find_one({"_id": before["_id"]}, max_time_ms=READ_MS)
 
     def remove(self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any]) -> bool:
         _check_owner(service, before["name"])
@@ -125,6 +125,6 @@ class Models(Resource):
 def _check_owner(service: Service, name: str) -> None:
     """Raise NotAllowed unless the name is the caller's, or the caller is an admin."""
     caller = current_caller()
-    entry = service.db["registry"].find_one({"_id": name}, {"owner": True}) or {}
+    entry = service.db["registry"].find_one({"_id": name}, {"owner": True}, max_time_ms=READ_MS) or {}
     if not caller.is_admin and entry.get("owner") != caller.owner:
         raise NotAllowed(f"the name {name!r} belongs to another owner")

@@ -14,7 +14,7 @@ from werkzeug.exceptions import NotFound
 from api.auth.caller import current_caller
 from api.errors import ApiError
 from api.openapi.describe import BINARY, Answer, Media, Operation, Query, describes
-from ml.database.client import Document
+from ml.database.client import READ_MS, Document
 from ml.service import Service
 from ml.tensors import (
     NPY_MAGIC,
@@ -89,7 +89,7 @@ def data(input_id: ObjectId) -> Response:
         raise ApiError(400, "the query is not understood", dict.fromkeys(unknown, "no such parameter; there is input"))
     service: Service = current_app.extensions["service"]
     scope = current_caller().scope("inputs")
-    document = service.db["inputs"].find_one({"$and": [{"_id": input_id}, scope]}, {"data": True})
+    document = service.db["inputs"].find_one({"$and": [{"_id": input_id}, scope]}, {"data": True}, max_time_ms=READ_MS)
     if document is None:
         raise NotFound
     value = document["data"]

@@ -20,7 +20,7 @@ from api.query import Query
 from api.render import dumps
 from api.resources import RESOURCES
 from api.resources.base import AUTOMATIC
-from ml.database.client import Document
+from ml.database.client import READ_MS, Document
 from ml.service import JOB_ENDED, Service, Watching
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/api/v1/jobs")
@@ -127,7 +127,7 @@ def _stream(watching: Watching, job_id: ObjectId, shown: Callable[[Document], by
 def _visible(job_id: ObjectId) -> Document | None:
     """The job, but for its list of rows, where it is the caller's to see."""
     spec = {"$and": [{"_id": job_id}, current_caller().scope("jobs")]}
-    return _service().db["jobs"].find_one(spec, dict.fromkeys(FIELDS, True))
+    return _service().db["jobs"].find_one(spec, dict.fromkeys(FIELDS, True), max_time_ms=READ_MS)
 
 
 def _shown(data: SharedMongo, job: Document) -> bytes:

@@ -13,6 +13,9 @@ DEFAULT_DATABASE = "almanac"
 #: Accepted means durable: a write is answered when a majority has it in its journal.
 DURABLE = WriteConcern(w="majority", j=True)
 
+#: How long a read that a request waits for may keep the database busy, in milliseconds.
+READ_MS = 15_000
+
 Document = dict[str, Any]
 
 

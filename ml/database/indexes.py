@@ -90,6 +90,8 @@ INDEXES: dict[str, list[IndexModel]] = {
             partialFilterExpression={"status": "delivered"},
         ),
     ],
+    # Requests counted; see api/rate_limits.
+    "limits": [IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0)],
     "idempotency": [IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0)],
 }
 

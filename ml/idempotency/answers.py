@@ -9,7 +9,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo.collection import Collection
 
-from ml.database.client import Document
+from ml.database.client import READ_MS, Document
 from ml.database.documents import identity
 from ml.database.leases import until
 from ml.errors import StorageUnavailable
@@ -48,7 +48,7 @@ def from_document(keys: Collection[Document], document: Mapping[str, Any]) -> St
     body = document.get("body")
     if body is None:
         ids = [_part_id(document["made"], number) for number in range(document["parts"])]
-        found = {part["_id"]: part["part"] for part in keys.find({"_id": {"$in": ids}})}
+        found = {part["_id"]: part["part"] for part in keys.find({"_id": {"$in": ids}}, max_time_ms=READ_MS)}
         if len(found) < len(ids):
             raise StorageUnavailable(f"{len(ids) - len(found)} of {len(ids)} parts of the stored answer are gone")
         body = b"".join(found[id_] for id_ in ids)

@@ -11,7 +11,7 @@ from bson import ObjectId
 from numpy.typing import NDArray
 from pymongo.database import Database
 
-from ml.database.client import Document
+from ml.database.client import READ_MS, Document
 from ml.signature import Signature
 from ml.tensors import from_stored
 
@@ -35,7 +35,7 @@ def former_run(
     Then what there is of them is removed: the rows are computed again, and what is stored must be what is answered.
     """
     ids = list(results)
-    found = {document["_id"]: document for document in db["results"].find({"_id": {"$in": ids}})}
+    found = {document["_id"]: document for document in db["results"].find({"_id": {"$in": ids}}, max_time_ms=READ_MS)}
     documents = [found[id_] for id_ in ids if id_ in found and found[id_]["status"] == "succeeded"]
     if len(documents) < len(ids):
         if found:

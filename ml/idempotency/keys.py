@@ -13,7 +13,7 @@ from pymongo import ReadPreference, ReturnDocument
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
-from ml.database.client import Document
+from ml.database.client import READ_MS, Document
 from ml.database.leases import expired, until
 from ml.errors import KeyReused
 from ml.idempotency.answers import StoredAnswer, from_document, to_document
@@ -65,7 +65,7 @@ class Keys:
     def under_way(self, pending: Pending) -> bool:
         """Whether the request is still being answered; False: it is worth claiming the key again."""
         held = {"_id": pending.id, "fence": pending.fence, "state": "pending", "$nor": [expired("lease")]}
-        return self._keys.find_one(held, {"_id": True}) is not None
+        return self._keys.find_one(held, {"_id": True}, max_time_ms=READ_MS) is not None
 
     def finish(self, claim: Claim, answer: StoredAnswer) -> bool:
         """Keep the answer, durably; False where the key was taken over, and another's answer is the one that counts."""

@@ -11,7 +11,7 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from ml.database.client import Document
+from ml.database.client import READ_MS, Document
 from ml.database.documents import now
 from ml.database.transactions import transact
 from ml.errors import Invalid
@@ -64,7 +64,10 @@ def submit(
         transact(db.client, work)
     except OperationFailure as error:  # a BulkWriteError too
         codes = _codes(error)
-        if DUPLICATE_KEY in codes and (before := db["jobs"].find_one({"_id": job["_id"]})) is not None:
+        if (
+            DUPLICATE_KEY in codes
+            and (before := db["jobs"].find_one({"_id": job["_id"]}, max_time_ms=READ_MS)) is not None
+        ):
             return before
         if TOO_LARGE not in codes:
             raise

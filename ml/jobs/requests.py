@@ -9,7 +9,7 @@ from bson import ObjectId
 from pymongo.database import Database
 from pymongo.errors import ExecutionTimeout
 
-from ml.database.client import Document
+from ml.database.client import READ_MS, Document
 from ml.database.documents import etag_filter, new_etag, stamp_new
 from ml.database.filters import names_field
 from ml.database.transactions import end_sessions
@@ -86,7 +86,7 @@ class Jobs:
         try:
             return self._db["jobs"].find_one_and_update(seen, pipeline, return_document=True, maxTimeMS=WAIT_MS)
         except ExecutionTimeout:
-            job = self._db["jobs"].find_one({"_id": seen["_id"]}, {"sessions": True})
+            job = self._db["jobs"].find_one({"_id": seen["_id"]}, {"sessions": True}, max_time_ms=READ_MS)
             if job is not None and job.get("sessions"):
                 end_sessions(self._db, job["sessions"])
             return self._db["jobs"].find_one_and_update(seen, pipeline, return_document=True)
@@ -94,7 +94,9 @@ class Jobs:
     def _check_visible(self, ids: list[ObjectId], scope: Mapping[str, Any]) -> None:
         found = {
             document["_id"]
-            for document in self._db["inputs"].find({"$and": [{"_id": {"$in": ids}}, dict(scope)]}, {"_id": True})
+            for document in self._db["inputs"].find(
+                {"$and": [{"_id": {"$in": ids}}, dict(scope)]}, {"_id": True}, max_time_ms=READ_MS
+            )
         }
         missing = {f"inputs[{i}]": f"there is no input {id_}" for i, id_ in enumerate(ids) if id_ not in found}
         if missing:

@@ -13,7 +13,7 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from ml.admission import Admission
-from ml.database.client import Document
+from ml.database.client import READ_MS, Document
 from ml.following import Follower
 from ml.jobs.states import ENDED
 
@@ -152,7 +152,7 @@ class Watching:
         if not ids:
             return
         read = next(self._readings)
-        found = {job["_id"]: job for job in self._db["jobs"].find({"_id": {"$in": ids}}, _UNSEEN)}
+        found = {job["_id"]: job for job in self._db["jobs"].find({"_id": {"$in": ids}}, _UNSEEN, max_time_ms=READ_MS)}
         with self._lock:
             for watch in watches:
                 watch.tell(found.get(watch.id), read)

@@ -10,6 +10,7 @@ import numpy as np
 from ml.signature import Signature, TensorSpec
 from ml.tensors.issues import MOST, TensorIssues
 from ml.tensors.nesting import Ragged, flatten, infer_shape
+from ml.tensors.stored import MOST_AXES
 from ml.tensors.values import Array, ValueIssue, array_from_values, describe
 
 
@@ -95,6 +96,8 @@ def infer_json(value: Any, place: str) -> Array:
     shape = infer_shape(value)
     if 0 in shape:
         raise TensorIssues({place: "expected lists of one or more, got an empty list"})
+    if len(shape) > MOST_AXES:
+        raise TensorIssues({place: f"expected at most {MOST_AXES} axes, got more"})
     try:
         flat, shape = flatten(value, shape)
     except Ragged as error:

@@ -8,7 +8,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo.database import Database
 
-from ml.database.client import Document
+from ml.database.client import READ_MS, Document
 from ml.errors import Changed
 from ml.webhooks import deliveries, outbox, target
 from ml.webhooks.secrets import Secrets
@@ -48,6 +48,6 @@ class Webhooks:
 
     def take_notes(self, job: ObjectId) -> None:
         """Make deliveries of what is still noted in a job, which is deleted next."""
-        found = self._db["jobs"].find_one({"_id": job, "outbox.0": {"$exists": True}})
+        found = self._db["jobs"].find_one({"_id": job, "outbox.0": {"$exists": True}}, max_time_ms=READ_MS)
         if found is not None:
             outbox.move(self._db, found)

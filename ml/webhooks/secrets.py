@@ -8,7 +8,7 @@ from typing import Any
 from bson import Binary
 from pymongo.database import Database
 
-from ml.database.client import Document
+from ml.database.client import READ_MS, Document
 from ml.database.leases import until
 from ml.webhooks.signing import SECRET_BYTES
 
@@ -30,7 +30,7 @@ class Secrets:
 
     def of(self, owner: str) -> bytes:
         """The owner's secret, which is made where there is none."""
-        found = self._secrets.find_one({"_id": owner})
+        found = self._secrets.find_one({"_id": owner}, max_time_ms=READ_MS)
         if found is None:
             found = self._secrets.find_one_and_update(
                 {"_id": owner}, {"$setOnInsert": {"secret": Binary(_new())}}, upsert=True, return_document=True
@@ -55,7 +55,7 @@ class Secrets:
     def signing(self, owner: str) -> list[bytes]:
         """All of the owner's secrets that sign now, the newest first."""
         pipeline: list[dict[str, Any]] = [{"$match": {"_id": owner}}, {"$project": {"secret": 1, "valid": _VALID}}]
-        for found in self._secrets.aggregate(pipeline):
+        for found in self._secrets.aggregate(pipeline, maxTimeMS=READ_MS):
             return [bytes(secret) for secret in (found["secret"], *(older["secret"] for older in found["valid"]))]
         return [self.of(owner)]
 

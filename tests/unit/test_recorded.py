@@ -8,6 +8,7 @@ import pytest
 
 from tests.recorded.recorder import Exchange, Recorder
 
+NDJSON = {"Content-Type": "application/x-ndjson"}
 ID = {"X-Request-ID": "a"}
 JSON = ID | {"Content-Type": "application/json"}
 ERROR = b'{"_status": "ERR", "_error": {"code": 404, "message": "m"}}'
@@ -114,7 +115,7 @@ def test_what_is_documented_is_no_problem() -> None:
         ('"name" is a required property', problems(200, b"{}")),
         ("Additional properties", problems(200, b'{"name": "a", "more": 1}')),
         ('"yesterday" is not a "date-time"', problems(200, b'{"name": "a", "at": "yesterday"}')),
-        ("1 is not of type", problems(200, b'{"name": "a"}\n{"name": 1}\n', ID | {"Content-Type": "application/x-ndjson"})),
+        ("1 is not of type", problems(200, b'{"name": "a"}\n{"name": 1}\n', ID | NDJSON)),
         ("no body here", problems(204, b"x", ID, method="POST")),
         ("no body here", problems(200, b"{}", method="HEAD")),
         ("the document has no such operation", problems(200, b"{}", path="/nowhere")),
