@@ -34,6 +34,8 @@ lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	@# Findings go to standard output; the other has a warning for each exception that is argued.
+	$(VENV)/bin/bandit --quiet --configfile pyproject.toml --recursive api cli ml docker settings.py run.py 2>/dev/null
 
 format: setup
 	$(VENV)/bin/ruff check --fix .

@@ -122,7 +122,8 @@ class Serving:
         if not self._stopping:
             environment = {**os.environ, **environment, **announcement(self._url, self._key_line(environment))}
             sys.stdout.flush()
-            os.execve(sys.executable, [sys.executable, str(RUN), *http], environment)  # noqa: S606 (a program of ours)
+            # A program of ours.
+            os.execve(sys.executable, [sys.executable, str(RUN), *http], environment)  # noqa: S606 # nosec B606
         return 0
 
     def _run_demo(self, environment: dict[str, str]) -> int:
@@ -142,7 +143,9 @@ class Serving:
 
     def _is_ready(self) -> bool:
         """Whether HTTP answers that it is ready; a host like 0.0.0.0 is asked at its loopback address."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._settings.host, self._settings.host)  # noqa: S104
+        # Nothing listens at what is asked here.
+        loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # nosec B104
+        host = loopback.get(self._settings.host, self._settings.host)
         # Not urllib, which would ask the proxy that http_proxy names.
         connection = http.client.HTTPConnection(host, self._settings.port, timeout=2)
         if self._settings.tls is not None:

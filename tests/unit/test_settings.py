@@ -80,6 +80,20 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
         ("LOG_FORMAT", "xml", "'json' or 'console'"),
         ("JOBS", "maybe", "boolean"),
+        ("RATE_LIMIT", "often", "expected limits as in 600/minute"),
+        ("RATE_LIMIT", "0/minute", "expected limits as in 600/minute"),
+        ("RATE_LIMIT", "10/fortnight", "expected limits as in 600/minute"),
+        ("RATE_LIMIT", "10/minute;x", "expected limits as in 600/minute"),
+        ("TRUSTED_HOSTS", "almanac.example.com:8000", "without ports, got 'almanac.example.com:8000'"),
+        ("TRUSTED_HOSTS", "*", "without ports, got '*'"),
+        ("TRUSTED_HOSTS", "https://a.example", "expected names as in almanac.example.com"),
+        ("TRUSTED_HOSTS", "a.example,b example", "got 'b example'"),
+        ("CORS_ORIGINS", "*", "* is not allowed, since requests carry keys"),
+        ("CORS_ORIGINS", "https://a.example,*", "* is not allowed, since requests carry keys"),
+        ("CORS_ORIGINS", "https://*.example", "expected origins as in https://app.example.com"),
+        ("CORS_ORIGINS", "a.example", "expected origins as in https://app.example.com"),
+        ("CORS_ORIGINS", "https://a.example/", "without a path, got 'https://a.example/'"),
+        ("CORS_ORIGINS", "null", "expected origins as in https://app.example.com"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(
@@ -142,6 +156,83 @@ def test_a_setting_that_is_not_built_yet_says_so(name: str, monkeypatch: pytest.
 
 def test_no_planned_setting_is_built() -> None:
     assert not PLANNED & {name.upper() for name in Settings.model_fields}
+
+
+def test_what_is_given_as_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALMANAC_TRUSTED_HOSTS", "Almanac.example.com, .example.org ,[::1],")
+    monkeypatch.setenv("ALMANAC_CORS_ORIGINS", "https://app.example.com,http://localhost:3000")
+    monkeypatch.setenv("ALMANAC_RATE_LIMIT", "20/second; 600 per minute")
+    settings = load_settings()
+    assert settings.trusted_hosts == ("almanac.example.com", ".example.org", "[::1]")
+    assert settings.cors_origins == ("https://app.example.com", "http://localhost:3000")
+    assert settings.rate_limit == "20/second; 600 per minute"
+    assert (load_settings(trusted_hosts=None).secret_key, Settings(_env_file=None).tls) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "storage",
+    ["memory", "memory://x", "redis://", "mongodb://db", "almanac-memory://", "async+redis://db", "file:///x"],
+)
+def test_a_storage_of_counts_that_is_none(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALMANAC_RATE_LIMIT_STORAGE", storage)
+    assert line() == (
+        "ALMANAC_RATE_LIMIT_STORAGE is (hidden): expected memory://, redis://host:port or memcached://host:port; "
+        "unset: the MongoDB"
+    )
+
+
+@pytest.mark.parametrize(
+    ("storage", "package"),
+    [("redis://:hunter2@db:6379", "redis"), ("rediss://db", "redis"), ("memcached://a:11211,b:11211", "pymemcache")],
+)
+def test_a_storage_whose_package_is_missing_says_what_to_install(
+    storage: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALMANAC_RATE_LIMIT_STORAGE", storage)
+    monkeypatch.setattr(module, "find_spec", lambda name: None if name == package else name)
+    said = line()
+    assert said.endswith(f":// needs a package that is not installed: pip install {package}")
+    assert "hunter2" not in said
+    monkeypatch.setattr(module, "find_spec", lambda name: name)
+    assert load_settings().rate_limit_storage is not None
+
+
+def test_a_secret_that_signs_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALMANAC_SECRET_KEY", "x" * 31)
+    assert line() == "ALMANAC_SECRET_KEY is (hidden): at least 32 printable characters"
+
+
+CERTIFICATES = Path(__file__).resolve().parents[1] / "certificates"
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "said"),
+    [
+        ("server.crt", None, "ALMANAC_TLS_KEY is not set: with ALMANAC_TLS_CERT it must be given"),
+        (None, "server.key", "ALMANAC_TLS_CERT is not set: with ALMANAC_TLS_KEY it must be given"),
+        ("none.crt", "server.key", "expected a PEM file that can be read (No such file or directory)"),
+        ("server.crt", "none.key", "expected a PEM file that can be read (No such file or directory)"),
+        ("server.crt", "other.key", "they do not belong together"),
+        ("server.crt", "locked.key", "without a password; one of them is no such PEM file"),
+        ("server.key", "server.key", "one of them is no such PEM file"),
+        ("server.crt", "server.crt", "one of them is no such PEM file"),
+        (".", "server.key", "expected a PEM file that can be read (Is a directory)"),
+    ],
+)
+def test_a_certificate_that_will_not_do(
+    cert: str | None, key: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, file in (("CERT", cert), ("KEY", key)):
+        if file is not None:
+            monkeypatch.setenv(f"ALMANAC_TLS_{name}", str(CERTIFICATES / file))
+    assert said in line()
+
+
+def test_with_a_certificate_the_address_is_one_of_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, file in (("CERT", "server.crt"), ("KEY", "server.key")):
+        monkeypatch.setenv(f"ALMANAC_TLS_{name}", str(CERTIFICATES / file))
+    assert load_settings().url == "https://127.0.0.1:8000"
+    assert load_settings(host="::1", port=5).url == "https://[::1]:5"
 
 
 def test_settings_do_not_change() -> None:

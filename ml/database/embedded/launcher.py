@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
     if os.getppid() != int(parent):  # it died before the line above: nobody would send the signal
         sys.exit("the parent is gone")
-    os.execv(command[0], command)  # noqa: S606 - the point: same process, and the request outlives exec
+    os.execv(command[0], command)  # noqa: S606 # nosec B606 # the same process, so the request outlives exec
 
 
 if __name__ == "__main__":

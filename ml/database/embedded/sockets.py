@@ -48,7 +48,7 @@ def _runtime_directory(data_dir: Path) -> Path:
         path = runtime / f"almanac-{name}"
         if runtime.is_absolute() and _is_ours(runtime) and usable(path / NAME):
             return private_directory(path)
-    shared = Path("/tmp") / f"almanac-{os.getuid()}"  # noqa: S108 - it and what is in it are checked to be ours
+    shared = Path("/tmp") / f"almanac-{os.getuid()}"  # noqa: S108 # nosec B108 # checked to be ours
     return private_directory(private_directory(shared) / name)
 
 
