@@ -24,6 +24,9 @@ INFO = {
     "description": "Every request but health checks needs a key. Errors have one shape everywhere: `_error` with the "
     "status and a message, and `_issues` that name each field, or place in what was sent, with what was expected and "
     "what came. A path answers a method that it does not have with 405.\n\n"
+    "Every answer has `X-Content-Type-Options`, `Content-Security-Policy`, `Referrer-Policy` and `Cache-Control`; with "
+    "TLS `Strict-Transport-Security`; where requests are limited, `RateLimit-Policy`, `RateLimit-Limit`, "
+    "`RateLimit-Remaining` and `RateLimit-Reset`.\n\n"
     "`/openapi.json?model=NAME` describes that model's rows and predictions exactly.\n\n"
     "What another program has written into the database is shown as it is there, and need not have the types that are "
     "described.",

@@ -166,6 +166,8 @@ _ERRORS: dict[int, tuple[str, str, str, tuple[str, ...]]] = {
     422: ("Unprocessable", "What was sent does not fit; `_issues` says where, what was expected and what came.",
           "the change does not fit", ()),
     428: ("PreconditionRequired", "A write needs If-Match.", "If-Match is needed: the document's _etag, or *", ()),
+    429: ("TooManyRequests", "More requests than `ALMANAC_RATE_LIMIT` lets this key, or this address, send.",
+          "600 requests a minute are allowed: the next in 12 s", ("Retry-After",)),
     500: ("Unexpected", "Something went wrong that should not; the log has it under the request's id.",
           "unexpected error; the log has it under request 3c1a7c1d50cf4e0f8e1c5b7a0f3f9c52", ()),
     503: ("Unavailable", "The database is away, or too much is under way: try again after `Retry-After` seconds.",
@@ -220,7 +222,7 @@ def header_parameters() -> dict[str, Any]:
 def common_errors(*, public: bool, body: bool, path: bool, keyed: bool) -> list[int]:
     """The errors that any operation may answer: with a key needed, with a body, with parts in its path, keyed."""
     errors = [400, 500, 503]  # a header that is wrong, a defect, no place for one more request
-    errors += [] if public else [401]
+    errors += [] if public else [401, 429]
     errors += [413] if body else []
     errors += [404] if path else []
     errors += [409] if keyed else []
