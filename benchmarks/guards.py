@@ -1,0 +1,95 @@
+"""`make bench PART=guards`: predictions with all guards on beside the same with identity and limits off, in one run."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import shutil
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import describe, in_a_line
+from benchmarks.report import Measured, line, median, progress, ratio
+from benchmarks.rows import WARM_CONNECTIONS, WARM_SECONDS
+from benchmarks.servers import STORED, UNSTORED, Asked, almanac, register, save_model, threads_for
+from benchmarks.serving import FAILURES
+from settings import Settings
+
+ON, OFF = "all on", "identity and limits off"
+#: What each is started with. The limit is one that nothing reaches: counting is what is measured.
+GUARDS = {
+    ON: {
+        "ALMANAC_RATE_LIMIT": "1000000/second; 1000000000/minute",
+        "ALMANAC_RATE_LIMIT_STORAGE": "memory://",
+        "ALMANAC_TRUSTED_HOSTS": "127.0.0.1,localhost",
+    },
+    OFF: {"ALMANAC_AUTH": "off"} if "auth" in Settings.model_fields else {},
+}
+
+
+def measure(
+    seconds: float, connections: tuple[int, ...], runs: int, directory: Path
+) -> tuple[list[Measured], dict[str, Any]]:
+    """Both at every number of connections, in turn, once each in every run."""
+    progress("making the model, registering and building it ...")
+    save_model(directory / "mlp.keras")
+    register(directory / "mlp.keras", directory / ON)
+    shutil.copytree(directory / ON, directory / OFF)
+    threads = threads_for(connections)
+    found: list[Measured] = []
+    with contextlib.ExitStack() as stack:
+        asked: dict[tuple[str, str], Asked] = {}
+        for name, settings in GUARDS.items():
+            server = stack.enter_context(almanac(directory / name, threads, "--no-jobs", **settings))
+            asked |= {(kind, name): server.row(kind) for kind in (STORED, UNSTORED)}
+        for one in asked.values():
+            one.load(WARM_CONNECTIONS, min(WARM_SECONDS, seconds))
+        about = describe(directory / ON, threads)
+        for run in range(runs):
+            for many in connections:
+                for (kind, name), one in asked.items():
+                    figures = one.load(many, seconds)
+                    progress(f"run {run + 1}: {kind}, {name}, {many} connections: {figures.rate:.0f} req/s")
+                    found.append({"run": run, "kind": kind, "name": name, "connections": many, **asdict(figures)})
+    return found, about
+
+
+def text(found: list[Measured], about: dict[str, Any]) -> str:
+    """The table."""
+    lines = [line("one row a request, JSON", "connections", "on req/s", "off req/s", "on p50 ms", "off p50 ms")]
+    shares = ["on / off: the median of the runs (the least to the greatest)"]
+    for kind in (STORED, UNSTORED):
+        for many in dict.fromkeys(one["connections"] for one in found):
+            which = {"kind": kind, "connections": many}
+            rates = [f"{median(found, 'rate', name=name, **which):,.0f}" for name in GUARDS]
+            times = [f"{median(found, 'p50', name=name, **which):.2f}" for name in GUARDS]
+            lines.append(line(kind, str(many), *rates, *times))
+            share = ratio(found, "rate", {"name": ON, **which}, {"name": OFF, **which})
+            what = f"{kind}, {many} connection{'s' if many > 1 else ''}"
+            shares.append(f"{what:68}{share}")
+    return "\n".join([*lines, "", *shares, "", in_a_line(about)])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="make bench PART=guards", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0, help="each figure of each run; %(default)s")
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 32], help="at once; 1 32")
+    parser.add_argument("--runs", type=int, default=5, help="the table has their medians; %(default)s")
+    parser.add_argument("--json", type=Path, help="a file for everything that was measured")
+    given = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="almanac-bench-") as directory:
+        try:
+            found, about = measure(given.seconds, tuple(given.connections), given.runs, Path(directory))
+        except FAILURES as error:
+            sys.exit(f"make bench: {error}")
+    print(text(found, about))
+    if given.json is not None:
+        given.json.write_text(json.dumps({"machine": about, "measured": found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
