@@ -12,8 +12,8 @@ from api.predict_request import FORM, MAX_TIMEOUT_MS, MOST_ROWS, MOST_ROWS_LATER
 STORE: Schema = {
     "type": "string",
     "enum": list(STORES),
-    "default": "all",
-    "description": "What is kept: row and result, the result alone, or nothing.",
+    # No `default`: clients that are generated would send it with JSON, too, where it may not be in the query string.
+    "description": "What is kept: row and result (so it is where nothing is said), the result alone, or nothing.",
 }
 TIMEOUT: Schema = {
     "type": "integer",

@@ -1,4 +1,4 @@
-"""Writes the snapshots anew: `python -m tests.snapshots.renew`; then look at what `git diff` shows."""
+"""Writes the snapshots and docs/api.md anew: `python -m tests.snapshots.renew`; then look at what `git diff` shows."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from pymongo import MongoClient
 
 from api import create_app
 from api.openapi import document
+from api.openapi.page import page
 from settings import Settings
 
 OPENAPI = Path(__file__).with_name("openapi.json")
+API_PAGE = Path(__file__).parents[2] / "docs/api.md"
 
 
 def plain_app() -> Eve:
@@ -30,6 +32,12 @@ def openapi_text() -> str:
     return json.dumps(document(plain_app()), indent=1, ensure_ascii=False) + "\n"
 
 
+def page_text() -> str:
+    """docs/api.md, made from the document."""
+    return page(document(plain_app()))
+
+
 if __name__ == "__main__":
     OPENAPI.write_text(openapi_text())
-    print(f"written: {OPENAPI}")
+    API_PAGE.write_text(page_text())
+    print(f"written: {OPENAPI}, {API_PAGE}")

@@ -8,9 +8,9 @@ import pytest
 
 from tests.recorded.recorder import Exchange, Recorder
 
-NDJSON = {"Content-Type": "application/x-ndjson"}
 ID = {"X-Request-ID": "a"}
 JSON = ID | {"Content-Type": "application/json"}
+LINES = ID | {"Content-Type": "application/x-ndjson"}
 ERROR = b'{"_status": "ERR", "_error": {"code": 404, "message": "m"}}'
 THING = {
     "type": "object",
@@ -91,7 +91,7 @@ def problems(
 def test_what_is_documented_is_no_problem() -> None:
     assert problems(200, b'{"name": "a", "at": "2026-01-01T12:00:00.000Z"}', JSON | {"X-Count": "3"}) == []
     assert problems(200, b"", JSON, method="HEAD") == []
-    assert problems(200, b'{"name": "a"}\n{"name": "b"}\n', ID | {"Content-Type": "application/x-ndjson"}) == []
+    assert problems(200, b'{"name": "a"}\n{"name": "b"}\n', LINES) == []
     assert problems(200, b"\x93NUMPY", ID | {"Content-Type": "application/x-npy"}) == []
     assert problems(404, ERROR) == []
     assert problems(204, b"", ID, method="POST", kind="application/json", sent=b'[{"name": "a"}]') == []
@@ -115,7 +115,7 @@ def test_what_is_documented_is_no_problem() -> None:
         ('"name" is a required property', problems(200, b"{}")),
         ("Additional properties", problems(200, b'{"name": "a", "more": 1}')),
         ('"yesterday" is not a "date-time"', problems(200, b'{"name": "a", "at": "yesterday"}')),
-        ("1 is not of type", problems(200, b'{"name": "a"}\n{"name": 1}\n', ID | NDJSON)),
+        ("1 is not of type", problems(200, b'{"name": "a"}\n{"name": 1}\n', LINES)),
         ("no body here", problems(204, b"x", ID, method="POST")),
         ("no body here", problems(200, b"{}", method="HEAD")),
         ("the document has no such operation", problems(200, b"{}", path="/nowhere")),
