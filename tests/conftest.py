@@ -24,6 +24,7 @@ from ml.database.documents import stamp_new
 from ml.database.embedded import EmbeddedError, EmbeddedMongo
 from ml.database.indexes import prepare
 from settings import Settings
+from tests.scheduling import pytest_collection_modifyitems, pytest_xdist_make_scheduler  # noqa: F401 (hooks)
 
 ADMIN_KEY = "alm_test-key-of-the-administrator"
 
