@@ -22,6 +22,8 @@ $(STAMP): locks/dev.txt
 
 # Files of tests that run at the same time: each has its own mongod, and some train or build models.
 TESTS_AT_ONCE ?= 2
+# Where Python is told to keep no bytecode, every process would compile all that it imports, and pytest rewrite all tests.
+test: export PYTHONDONTWRITEBYTECODE =
 test: setup
 	$(PY) -m pytest -n $(TESTS_AT_ONCE) --dist loadfile
 

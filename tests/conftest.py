@@ -26,6 +26,7 @@ from ml.database.embedded import EmbeddedError, EmbeddedMongo
 from ml.database.indexes import prepare
 from settings import Settings
 from tests.recorded.client import RecordedClient
+from tests.scheduling import pytest_collection_modifyitems, pytest_xdist_make_scheduler  # noqa: F401 (hooks)
 
 ADMIN_KEY = "alm_test-key-of-the-administrator"
 

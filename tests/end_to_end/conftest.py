@@ -13,7 +13,7 @@ import pytest
 from tests.end_to_end.almanac import ROOT, Almanac, free_port
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Almanac]:
     """Made by `run.py demo` on its own, with neither server nor worker; then served."""
     data = tmp_path_factory.mktemp("digits") / "data"

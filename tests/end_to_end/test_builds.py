@@ -151,7 +151,7 @@ def test_a_harmful_file_fails_with_a_reason_in_time_and_the_server_is_unharmed(s
     assert document["state"] == "failed"
     assert word in document["error"], document["error"]
     until(lambda: {process.pid for process in server.family()} == processes, 10, "no process of the build is left")
-    assert not list((server.data / "cache" / "builds").iterdir())
+    until(lambda: not list((server.data / "cache" / "builds").iterdir()), 10, "nor a file of it")
     assert requests.get(f"{server.url}/health/ready", timeout=5).status_code == 200
 
 

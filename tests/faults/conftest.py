@@ -11,7 +11,7 @@ from pymongo import MongoClient
 from tests.faults.cluster import OPEN_TRANSACTION_SECONDS, Cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made = Cluster(tmp_path_factory.mktemp("faults"))
     yield made

@@ -221,7 +221,7 @@ def kinds(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kin
 
 @pytest.fixture(scope="module")
 def builds(kinds: dict[str, Kind], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[BuildReport]]:
-    """All of them, two at a time."""
+    """All of them, two at a time, in the order of MAKERS: the longest first."""
     pool = ThreadPoolExecutor(2)
     futures = {
         name: pool.submit(build_model, kind.file, tmp_path_factory.mktemp("work"), seconds=240, memory_mb=6000)
@@ -231,7 +231,8 @@ def builds(kinds: dict[str, Kind], tmp_path_factory: pytest.TempPathFactory) -> 
     return futures
 
 
-@pytest.mark.parametrize("name", MAKERS)
+# The first takes as long to build as half of the others do: it is waited for last.
+@pytest.mark.parametrize("name", [*list(MAKERS)[1:], next(iter(MAKERS))])
 def test_it_is_built_and_answers_a_thousand_rows_as_keras_does(
     name: str, kinds: dict[str, Kind], builds: dict[str, Future[BuildReport]]
 ) -> None:
