@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 from pymongo.errors import InvalidURI
 from pymongo.uri_parser import parse_uri
@@ -18,8 +19,11 @@ SECRETS_DIR = Path("/run/secrets")
 
 #: Settings that the documentation names and this version does not have: to set one is an error, not a silent nothing.
 PLANNED = frozenset(
-    "AUTH SECRET_KEY RATE_LIMIT RATE_LIMIT_STORAGE TRUSTED_HOSTS CORS_ORIGINS TLS_CERT TLS_KEY RETENTION_DAYS".split()
+    "SECRET_KEY RATE_LIMIT RATE_LIMIT_STORAGE TRUSTED_HOSTS CORS_ORIGINS TLS_CERT TLS_KEY RETENTION_DAYS".split()
 )
+
+#: The names that a browser on this machine has for it.
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -46,6 +50,8 @@ class Settings(BaseSettings):
     jobs: bool = True
     #: Unset: made at the first start, in DATA_DIR/admin.key.
     admin_key: SecretStr | None = None
+    #: Whether requests need a key, or a user's name and password; off: everyone acts as the administrator.
+    auth: Literal["required", "off"] = "required"
     #: HTTP processes, each with its own copy of the models that are kept loaded.
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     #: Requests that can be under way at once in each of them.
@@ -81,6 +87,14 @@ class Settings(BaseSettings):
         if key is not None and (len(key.get_secret_value()) < 16 or not key.get_secret_value().isprintable()):
             raise ValueError("at least 16 printable characters")
         return key
+
+    @field_validator("auth")
+    @classmethod
+    def _off_on_loopback_alone(cls, auth: str, info: ValidationInfo) -> str:
+        host = info.data.get("host", "")
+        if auth == "off" and host and not _is_loopback(host):
+            raise ValueError(f"off only where ALMANAC_HOST is loopback (127.0.0.1, ::1, localhost), and it is {host!r}")
+        return auth
 
     @field_validator("data_dir")
     @classmethod
@@ -128,6 +142,13 @@ def load_settings(**given: Any) -> Settings:
             "ALMANAC_ADMIN_KEY is not set: with ALMANAC_MONGO_URI it must be given (at least 16 printable characters)"
         )
     return settings
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _refuse_unknown() -> None:
@@ -178,7 +199,8 @@ def eve_settings(settings: Settings, domain: dict[str, Any]) -> dict[str, Any]:
         "MONGO_WRITE_CONCERN": {"w": "majority", "j": True},
         "MAX_CONTENT_LENGTH": settings.max_body_mb * 2**20,
         "MAX_MODEL_BYTES": settings.max_model_mb * 2**20,
-        "METRICS_PUBLIC": settings.metrics_public,
+        # Another site's name that leads here would make its pages this server's own.
+        **({"TRUSTED_HOSTS": list(LOOPBACK_NAMES)} if settings.auth == "off" else {}),
         "MAX_FORM_MEMORY_SIZE": 2**20,
         "MAX_FORM_PARTS": 64,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from eve import Eve
@@ -11,15 +12,19 @@ from pymongo import MongoClient
 
 from api import doors, early, endpoints, errors, idempotency, render, requests
 from api.application import Application
+from api.auth.anyone import Anyone
+from api.auth.credentials import Authenticator, Credentials
 from api.auth.guard import protect
-from api.auth.keys import AdminKey, Authenticator, admin_key_in
+from api.auth.keys import admin_key_in
 from api.data import SharedMongo
 from api.resources import domain
-from api.routes import health, input_files, jobs, metrics, model_files, predict, webhooks
+from api.routes import health, input_files, jobs, keys, metrics, model_files, predict, webhooks
 from api.validation import AlmanacValidator
 from ml.database.client import database_of
 from ml.service import BuildLimits, Limits, Service
 from settings import Settings, eve_settings
+
+log = logging.getLogger(__name__)
 
 #: Threads that predictions leave to everything else, so that health and lists always find one.
 FOR_OTHERS = 8
@@ -53,9 +58,9 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
     render.register(app)
     requests.register(app)
     places = doors.guard(app, settings.threads)
-    authenticator = authenticator or authenticator_of(settings)
-    protect(app, authenticator, frozenset({"metrics.metrics"}) if settings.metrics_public else frozenset())
-    for routes in (predict, model_files, input_files, jobs, metrics, health, webhooks):
+    authenticator = authenticator or authenticator_of(settings, app.extensions["service"])
+    protect(app, authenticator, _public_by(settings))
+    for routes in (predict, model_files, input_files, jobs, keys, metrics, health, webhooks):
         app.register_blueprint(routes.blueprint)
     endpoints.register(app)
     idempotency.register(app)
@@ -67,15 +72,22 @@ def make_worker_app(settings: Settings, service: Service) -> Flask:
     """Health and metrics alone, for a process that only works on jobs."""
     app = Flask("api", static_folder=None)
     app.extensions["service"] = service
-    app.config["METRICS_PUBLIC"] = settings.metrics_public
     errors.register(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
-    protect(app, authenticator_of(settings), frozenset({"metrics.metrics"}) if settings.metrics_public else frozenset())
+    protect(app, authenticator_of(settings, service), _public_by(settings))
     return app
 
 
-def authenticator_of(settings: Settings) -> Authenticator:
-    """The one that knows the administrator's key."""
+def authenticator_of(settings: Settings, service: Service) -> Authenticator:
+    """The one that the settings ask for: keys and users, or everyone is the administrator."""
+    if settings.auth == "off":
+        log.warning("ALMANAC_AUTH is off: everyone who reaches this server is the administrator")
+        return Anyone()
     key = settings.admin_key
-    return AdminKey(key.get_secret_value() if key is not None else admin_key_in(settings.data_dir))
+    return Credentials(key.get_secret_value() if key is not None else admin_key_in(settings.data_dir), service.identity)
+
+
+def _public_by(settings: Settings) -> frozenset[str]:
+    """The endpoints that are public by a setting."""
+    return frozenset({"metrics.metrics"}) if settings.metrics_public else frozenset()

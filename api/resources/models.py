@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.auth.caller import current_caller
-from api.resources.base import Resource
+from api.resources.base import EDITORS, Resource
 from ml.database.client import Document
 from ml.errors import NotAllowed
 from ml.service import Service
@@ -47,6 +47,7 @@ class Models(Resource):
         "owner": {"type": "string", **_READONLY},
     }
     item_methods = ["GET", "PATCH", "DELETE"]
+    writers = EDITORS
 
     def update(
         self, service: Service, before: Mapping[str, Any], changes: dict[str, Any], scope: Mapping[str, Any]
@@ -62,8 +63,10 @@ class Models(Resource):
 
 
 def _check_owner(service: Service, name: str) -> None:
-    """Raise NotAllowed unless the name is the caller's, or the caller is an admin."""
+    """Raise NotAllowed unless the name is the caller's, or the caller is an admin; and its key is for the name."""
     caller = current_caller()
+    if not caller.may_use(name):
+        raise NotAllowed(f"this key is not for the model {name!r}")
     entry = service.db["registry"].find_one({"_id": name}, {"owner": True}) or {}
     if not caller.is_admin and entry.get("owner") != caller.owner:
         raise NotAllowed(f"the name {name!r} belongs to another owner")

@@ -86,6 +86,16 @@ INDEXES: dict[str, list[IndexModel]] = {
             partialFilterExpression={"status": "delivered"},
         ),
     ],
+    "keys": [
+        IndexModel([("hash", ASCENDING)], name="hash", unique=True),
+        # Most keys were never replaced.
+        IndexModel(
+            [("former_hash", ASCENDING)],
+            name="former_hash",
+            partialFilterExpression={"former_hash": {"$exists": True}},
+        ),
+    ],
+    "users": [IndexModel([("name", ASCENDING)], name="name", unique=True)],
     "idempotency": [IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0)],
 }
 

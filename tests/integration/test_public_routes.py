@@ -13,8 +13,14 @@ from api.auth.guard import PUBLIC
 from settings import Settings
 from tests.conftest import ADMIN_KEY, Api
 
+RESOURCES = ("models", "inputs", "results", "jobs", "deliveries", "keys", "users")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-EXAMPLES = {"_id": "0" * 24, "input_id": "0" * 24, "job_id": "0" * 24, "name": "m", "version": 1, "alias": "stable"}
+EXAMPLES = {
+    **dict.fromkeys(("_id", "input_id", "job_id", "key_id"), "0" * 24),
+    "name": "m",
+    "version": 1,
+    "alias": "stable",
+}
 
 
 def rules(api: Api) -> list[Rule]:
@@ -63,12 +69,10 @@ def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
         "/health/ready",
         "/metrics",
         "/api/v1/",
-        *(f"/api/v1/{name}" for name in ("models", "inputs", "results", "jobs", "deliveries")),
-        *(
-            f'/api/v1/{name}/<regex("[a-f0-9]{{24}}"):_id>'
-            for name in ("models", "inputs", "results", "jobs", "deliveries")
-        ),
+        *(f"/api/v1/{name}" for name in RESOURCES),
+        *(f'/api/v1/{name}/<regex("[a-f0-9]{{24}}"):_id>' for name in RESOURCES),
         "/api/v1/webhooks/secret",
+        "/api/v1/keys/<ObjectId:key_id>/rotate",
         "/api/v1/inputs/<ObjectId:input_id>/data",
         "/api/v1/jobs/<ObjectId:job_id>/events",
         "/api/v1/models/<name>/predict",
