@@ -150,9 +150,11 @@ class Identity:
         else:
             with self._turn():
                 right = is_password(password, stored)
-        if known is None or not right or known.expires <= time.time():
+        if known is None or not right:
             self._by_address.note(network, digest)
             self._by_name.note(name, digest)
+            return None
+        if known.expires <= time.time():
             return None
         self._proofs.keep(digest)
         self._remember(self._users, name, known)
