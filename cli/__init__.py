@@ -14,6 +14,7 @@ COMMANDS = {
     "demo": "cli.demo",
     "model": "cli.model",
     "job": "cli.job",
+    "key": "cli.key",
     "doctor": "cli.doctor",
     "http": "cli.http",
 }

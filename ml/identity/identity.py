@@ -71,7 +71,6 @@ class Identity:
         self._verifying = threading.BoundedSemaphore(AT_ONCE)
         self._waiting = Admission(AT_ONCE + MOST_WAITING, "log-ins")
         self._away = False
-        self._asking = threading.Lock()
         self._starting = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -175,41 +174,40 @@ class Identity:
             self._waiting.give()
 
     def _ask(self, read: Callable[[], Document | None]) -> Document | None:
-        """What the database says. While it is away one request at a time finds out whether it still is."""
-        away = self._away
-        if away and not self._asking.acquire(blocking=False):
+        """What the database says. While it is away the thread alone finds out whether it is back."""
+        if self._away:
             raise StorageUnavailable("the database is not available, and this key or user is not known without it")
         try:
             with pymongo.timeout(ANSWER_SECONDS):
-                document = read()
+                return read()
         except PyMongoError as error:
             self._away = True
+            self._start()
             raise StorageUnavailable(
                 f"the database is not available ({type(error).__name__}), and this key or user is not known without it"
             ) from error
-        else:
-            self._away = False
-            return document
-        finally:
-            if away:
-                self._asking.release()
 
     def _remember(self, memory: Memory, name: str, known: Known) -> None:
         memory.put(name, known)
-        if self._thread is None:
-            with self._starting:
-                if self._thread is None and not self._stop.is_set():
-                    self._thread = threading.Thread(target=self._loop, name="identity", daemon=True)
-                    self._thread.start()
+        self._start()
+
+    def _start(self) -> None:
+        if self._thread is not None:
+            return
+        with self._starting:
+            if self._thread is None and not self._stop.is_set():
+                self._thread = threading.Thread(target=self._loop, name="identity", daemon=True)
+                self._thread.start()
 
     def _loop(self) -> None:
         while True:
             stopped = self._stop.wait(PERIOD)
             try:
                 with pymongo.timeout(ANSWER_SECONDS):
-                    asked = not stopped and self._reread()
+                    if not stopped:
+                        self._reread()
                     self.note_use()
-                if asked and self._away:
+                if self._away:
                     log.info("keys and users can be read again")
                     self._away = False
             except PyMongoError as error:
@@ -221,13 +219,16 @@ class Identity:
             if stopped:
                 return
 
-    def _reread(self) -> bool:
-        """Ask the database for all that is known; what it has no more is forgotten. False where nothing is known."""
+    def _reread(self) -> None:
+        """Ask the database for all that is known; what it has no more is forgotten."""
         self._proofs.drop_old()
         asked = self._renew(self._keys, keys.COLLECTION, known_key)
-        return self._renew(self._users, USERS, lambda document, _: known_user(document)) or asked
+        asked = self._renew(self._users, USERS, lambda document, _: known_user(document)) or asked
+        if self._away and not asked:
+            self._db.command("ping")
 
     def _renew(self, memory: Memory, collection: str, read: Callable[[Document, str], Known | None]) -> bool:
+        """False where nothing is known."""
         known = memory.all()
         if not known:
             return False
