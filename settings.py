@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import ssl
@@ -25,13 +26,13 @@ PREFIX = "ALMANAC_"
 ENV_FILE = Path(".env")
 SECRETS_DIR = Path("/run/secrets")
 
-#: Settings that the documentation names and this version does not have: to set one is an error, not a silent nothing.
-PLANNED = frozenset("AUTH".split())
-
 #: Where requests are counted, by the scheme of a URL: the package that it takes.
 COUNTED_BY = {"memory": None, "redis": "redis", "rediss": "redis", "redis+unix": "redis", "memcached": "pymemcache"}
 HOST = re.compile(r"\.?(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
 ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
+
+#: The names that a browser on this machine has for it.
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 #: Names with commas between.
@@ -73,6 +74,8 @@ class Settings(BaseSettings):
     #: PEM files; both: everything is HTTPS.
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    #: Whether requests need a key, or a user's name and password; off: everyone acts as the administrator.
+    auth: Literal["required", "off"] = "required"
     #: HTTP processes, each with its own copy of the models that are kept loaded.
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     #: Requests that can be under way at once in each of them.
@@ -111,6 +114,14 @@ class Settings(BaseSettings):
         if key is not None and (len(key.get_secret_value()) < least or not key.get_secret_value().isprintable()):
             raise ValueError(f"at least {least} printable characters")
         return key
+
+    @field_validator("auth")
+    @classmethod
+    def _off_on_loopback_alone(cls, auth: str, info: ValidationInfo) -> str:
+        host = info.data.get("host", "")
+        if auth == "off" and host and not _is_loopback(host):
+            raise ValueError(f"off only where ALMANAC_HOST is loopback (127.0.0.1, ::1, localhost), and it is {host!r}")
+        return auth
 
     @field_validator("data_dir", "tls_cert", "tls_key")
     @classmethod
@@ -170,6 +181,12 @@ class Settings(BaseSettings):
         if wrong:
             raise ValueError(f"expected origins as in https://app.example.com, without a path, got {wrong[0]!r}")
         return origins
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Names of this server that requests may be for; none: any."""
+        # Without keys, another site's name that leads here would make its pages this server's own.
+        return LOOPBACK_NAMES if self.auth == "off" else self.trusted_hosts
 
     @property
     def tls(self) -> tuple[Path, Path] | None:
@@ -250,6 +267,13 @@ def _check_certificate(cert: Path | None, key: Path | None) -> None:
         ) from None
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _refuse_unknown() -> None:
     known = {name.upper() for name in Settings.model_fields}
     dotenv = dotenv_values(ENV_FILE) if ENV_FILE.is_file() else {}
@@ -257,8 +281,6 @@ def _refuse_unknown() -> None:
         name = variable.removeprefix(PREFIX)
         if name == variable or name.upper() in known:
             continue
-        if name.upper() in PLANNED:
-            raise SettingsError(f"{variable} is not built yet in this version: unset it")
         raise SettingsError(f"{variable} is no setting; there are {', '.join(sorted(PREFIX + n for n in known))}")
 
 

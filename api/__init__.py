@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from eve import Eve
     from pymongo import MongoClient
 
-    from api.auth.keys import Authenticator
+    from api.auth.credentials import Authenticator
     from settings import Settings
 
 
@@ -18,7 +18,7 @@ def create_app(
     """The WSGI application over one database client.
 
     `app.extensions["service"]` is the service; `start()` it to follow the database and to build, `close()` it to drain.
-    `authenticator` says who holds a token; without one the admin key of the settings is the only key.
+    `authenticator` says who asks; without one it is what the settings say: keys and users, or nobody is asked.
     """
     from api.app import make_app
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from eve import Eve
@@ -11,17 +12,21 @@ from pymongo import MongoClient
 
 from api import cors, doors, early, endpoints, errors, idempotency, render, requests
 from api.application import Application
+from api.auth.anyone import Anyone
+from api.auth.credentials import Authenticator, Credentials
 from api.auth.guard import protect
-from api.auth.keys import AdminKey, Authenticator, admin_key_in
+from api.auth.keys import admin_key_in
 from api.data import SharedMongo
 from api.edge import Edge
 from api.rate_limits import hooks as rate_limits
 from api.resources import domain
-from api.routes import docs, health, input_files, jobs, metrics, model_files, openapi, predict, webhooks
+from api.routes import docs, health, input_files, jobs, keys, metrics, model_files, openapi, predict, webhooks
 from api.validation import AlmanacValidator
 from ml.database.client import database_of
 from ml.service import BuildLimits, Limits, Service
 from settings import Settings, eve_settings
+
+log = logging.getLogger(__name__)
 
 #: Threads that predictions leave to everything else, so that health and lists always find one.
 FOR_OTHERS = 8
@@ -55,21 +60,21 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
     render.register(app)
     requests.register(app)
     places = doors.guard(app, settings.threads)
-    authenticator = authenticator or authenticator_of(settings)
+    authenticator = authenticator or authenticator_of(settings, app.extensions["service"])
     limits = rate_limits.limits_of(app, settings, client)
     if settings.cors_origins:
         cors.allow(app, settings.cors_origins)
     if limits is not None:
         rate_limits.before_authentication(app, limits)
-    protect(app, authenticator, frozenset({"metrics.metrics"}) if settings.metrics_public else frozenset())
+    protect(app, authenticator, _public_by(settings))
     if limits is not None:
         rate_limits.after_authentication(app, limits)
-    for routes in (predict, model_files, input_files, jobs, metrics, health, webhooks, openapi, docs):
+    for routes in (predict, model_files, input_files, jobs, keys, metrics, health, webhooks, openapi, docs):
         app.register_blueprint(routes.blueprint)
     endpoints.register(app)
     idempotency.register(app)
     early.register(app, places, authenticator, limits, cors=bool(settings.cors_origins))
-    app.wsgi_app = Edge(app.wsgi_app, settings.trusted_hosts, tls=settings.tls is not None)
+    app.wsgi_app = Edge(app.wsgi_app, settings.hosts, tls=settings.tls is not None)
     return app
 
 
@@ -77,16 +82,23 @@ def make_worker_app(settings: Settings, service: Service) -> Flask:
     """Health and metrics alone, for a process that only works on jobs."""
     app = Flask("api", static_folder=None)
     app.extensions["service"] = service
-    app.config["METRICS_PUBLIC"] = settings.metrics_public
     errors.register(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
-    protect(app, authenticator_of(settings), frozenset({"metrics.metrics"}) if settings.metrics_public else frozenset())
+    protect(app, authenticator_of(settings, service), _public_by(settings))
     app.wsgi_app = Edge(app.wsgi_app, tls=settings.tls is not None)  # type: ignore[method-assign]
     return app
 
 
-def authenticator_of(settings: Settings) -> Authenticator:
-    """The one that knows the administrator's key."""
+def authenticator_of(settings: Settings, service: Service) -> Authenticator:
+    """The one that the settings ask for: keys and users, or everyone is the administrator."""
+    if settings.auth == "off":
+        log.warning("ALMANAC_AUTH is off: everyone who reaches this server is the administrator")
+        return Anyone()
     key = settings.admin_key
-    return AdminKey(key.get_secret_value() if key is not None else admin_key_in(settings.data_dir))
+    return Credentials(key.get_secret_value() if key is not None else admin_key_in(settings.data_dir), service.identity)
+
+
+def _public_by(settings: Settings) -> frozenset[str]:
+    """The endpoints that are public by a setting."""
+    return frozenset({"metrics.metrics"}) if settings.metrics_public else frozenset()

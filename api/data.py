@@ -10,7 +10,7 @@ from bson import ObjectId
 from eve.io.mongo import Mongo
 from flask import Flask, abort, g, request
 from flask_pymongo import PyMongo
-from pymongo.errors import PyMongoError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 from werkzeug.exceptions import HTTPException
 
 from api.auth.caller import current_caller
@@ -20,6 +20,7 @@ from api.new_ids import new_id
 from api.present import present
 from api.query import Query
 from api.resources import RESOURCES
+from api.resources.base import Resource
 from ml.database.casts import CastError, cast
 from ml.database.client import READ_MS, Document, database_of
 from ml.database.documents import derived_etag, is_etag
@@ -135,10 +136,19 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
                 refused[index] = from_service(error)
         if refused:
             raise _of_many(refused) if len(documents) > 1 else refused[0]
-        if len(documents) == 1:
-            collection.insert_one(documents[0])
-        else:
-            transact(collection.database.client, lambda session: collection.insert_many(documents, session=session))
+        secrets = [
+            {name: document.pop(name) for name in RESOURCES[resource].secrets if name in document}
+            for document in documents
+        ]
+        try:
+            if len(documents) == 1:
+                collection.insert_one(documents[0])
+            else:
+                transact(collection.database.client, lambda session: collection.insert_many(documents, session=session))
+        except (DuplicateKeyError, BulkWriteError) as error:
+            raise _duplicate(RESOURCES[resource], error) from error
+        for document, shown_once in zip(documents, secrets, strict=True):
+            document.update(shown_once)
         return [document["_id"] for document in documents]
 
     def made_before(self, resource: str, documents: Sequence[Document], ids: Sequence[ObjectId]) -> list[Document]:
@@ -242,6 +252,13 @@ def _of_many(refused: Mapping[int, ApiError]) -> ApiError:
     first = next(iter(refused.values()))
     issues = {f"[{index}]": error.message for index, error in refused.items()}
     return ApiError(first.code, f"nothing was stored: {first.message}", issues, first.headers)
+
+
+def _duplicate(resource: Resource, error: Exception) -> Exception:
+    """The answer to a second document with a value that each may have once; else the error itself."""
+    if resource.unique is None:
+        return error
+    return ApiError(422, "nothing was stored", {resource.unique: "expected one that is not taken: there is another"})
 
 
 def _cast_lookup(resource: str, lookup: Mapping[str, Any]) -> dict[str, Any]:

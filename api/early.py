@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.http import HTTP_STATUS_CODES
 
 from api.application import Application
+from api.auth.credentials import Authenticator
 from api.auth.guard import caller_of
-from api.auth.keys import Authenticator
+from api.auth.permissions import permit
 from api.errors import ApiError, from_service, unexpected
 from api.predict_request import NPY, plain_fields
 from api.rate_limits.counting import RateLimits, TooMany
@@ -91,15 +92,15 @@ class Early:
             if refusal is not None:
                 error = from_service(refusal, "-")
                 return _send_error(error, ("", ""), environ, start_response, time.monotonic(), request_id(environ))
-            values = self._plain(environ)
-            if values is not None:
-                answer = self._answer(environ, start_response, values)
+            found = self._plain(environ)
+            if found is not None:
+                answer = self._answer(environ, start_response, *found)
                 if answer is not None:
                     return answer
         return self._inside(environ, start_response)
 
-    def _plain(self, environ: WSGIEnvironment) -> dict[str, Any] | None:
-        """What the path says, where it was asked for before and the headers say nothing more; else None."""
+    def _plain(self, environ: WSGIEnvironment) -> tuple[str, dict[str, Any]] | None:
+        """The endpoint, and what the path says, if it was asked for before and the headers say nothing more."""
         found = self._app.remembered(environ["PATH_INFO"])
         if (
             found is None
@@ -110,10 +111,10 @@ class Early:
             or not self._more.isdisjoint(environ)
         ):
             return None
-        return found[1]
+        return found[0].endpoint, found[1]
 
     def _answer(
-        self, environ: WSGIEnvironment, start_response: StartResponse, values: dict[str, Any]
+        self, environ: WSGIEnvironment, start_response: StartResponse, endpoint: str, values: dict[str, Any]
     ) -> list[bytes] | None:
         """The answer to a prediction, for which the places are taken; None where it is the route's."""
         began, taken = time.monotonic(), []
@@ -121,6 +122,7 @@ class Early:
             caller = caller_of(environ, self._authenticator)
             if self._limits is not None:
                 self._limits.count_caller(environ, caller)
+            permit(caller, endpoint, "POST", values)
             for places in self._places:
                 places.take()
                 taken.append(places)

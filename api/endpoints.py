@@ -36,8 +36,6 @@ NDJSON = "application/x-ndjson"
 PAGES = ("page", "max_results", "count")
 #: Documents that a stream reads at once where others are embedded in them.
 CHUNK = 100
-#: Documents in one POST.
-MOST_IN_POST = 1000
 #: Tries of a write with `If-Match: *` while others change the document.
 MOST_TRIES = 10
 
@@ -125,10 +123,9 @@ def _create(name: str) -> Any:
     documents = payload if many else [payload]
     if not documents:
         raise ApiError(422, "there is nothing to store", {"body": "expected one document or more, got an empty list"})
-    if len(documents) > MOST_IN_POST:
-        raise ApiError(
-            422, "too many documents", {"body": f"expected at most {MOST_IN_POST} documents, got {len(documents)}"}
-        )
+    most = RESOURCES[name].most_in_post
+    if len(documents) > most:
+        raise ApiError(422, "too many documents", {"body": f"expected at most {most} documents, got {len(documents)}"})
     _refuse_others(documents, many)
     answer, status = _stored(name, documents)
     headers = []
@@ -137,6 +134,8 @@ def _create(name: str) -> Any:
             present(name, document, short=False)
         if not many:
             headers = [("Location", f"{request.path.rstrip('/')}/{answer['_id']}")]
+        if RESOURCES[name].secrets:
+            headers.append(("Cache-Control", "no-store"))
     if many and "_items" not in answer:  # Eve unwraps a list of one
         error = answer.pop("_error", None)
         answer = {"_status": answer["_status"], "_items": [answer], **({"_error": error} if error else {})}

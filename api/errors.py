@@ -58,6 +58,7 @@ CODES: dict[type[service.ServiceError], int] = {
     service.DeadlineExceeded: 504,
     service.StorageUnavailable: 503,
     service.Overloaded: 503,
+    service.TooManyFailures: 429,
     service.KeyReused: 409,
     service.UnderWay: 503,
     service.ExecutionFailed: 500,
@@ -71,6 +72,8 @@ def from_service(error: service.ServiceError, request_id: str | None = None) -> 
     """The answer to something that the service refused or failed at; `request_id` where Flask has no request."""
     issues = getattr(error, "issues", {})
     headers = {"Retry-After": "1"} if isinstance(error, LATER) else {}
+    if isinstance(error, service.TooManyFailures):
+        headers["Retry-After"] = str(error.seconds)
     message = str(error)
     if isinstance(error, service.ExecutionFailed):
         message += f" (request {request_id or g.get('request_id', '-')})"

@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import cerberus
@@ -15,8 +16,10 @@ from eve.validation import SingleErrorAsStringErrorHandler
 from flask import current_app
 
 from api.resources import RESOURCES
+from ml.database.documents import now
 from ml.database.filters import FilterError, check_filter
 from ml.errors import ServiceError
+from ml.identity.passwords import weakness
 from ml.service import MAX_ROW_BYTES, Service
 from ml.tensors import TensorIssues, from_stored, infer_json, is_packed, row_of, to_stored
 from ml.tensors.values import describe
@@ -138,6 +141,19 @@ class AlmanacValidator(Validator):  # type: ignore[misc]  # Eve is not typed
             return
         service: Service = current_app.extensions["service"]
         problem = service.webhooks.problem(value)
+        if problem:
+            self._error(field, problem)
+
+    def _validate_in_future(self, in_future: bool, field: str, value: Any) -> None:
+        """{'type': 'boolean'}"""
+        if in_future and not self.is_update_operation and isinstance(value, datetime) and value <= now():
+            self._error(field, f"expected a time to come, got {value.isoformat()}")
+
+    def _validate_strong_password(self, strong: bool, field: str, value: Any) -> None:
+        """{'type': 'boolean'}"""
+        known = {**(self.persisted_document or {}), **self.document}
+        about = [known[name] for name in ("name", "description") if isinstance(known.get(name), str)]
+        problem = weakness(value, about) if strong and isinstance(value, str) else None
         if problem:
             self._error(field, problem)
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "model": "cli.model",
     "job": "cli.job",
     "erase": "cli.erase",
+    "key": "cli.key",
     "doctor": "cli.doctor",
     "http": "cli.http",
 }

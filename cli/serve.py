@@ -71,7 +71,13 @@ class Serving:
             shutil.rmtree(figures, ignore_errors=True)  # of processes that are gone
             figures.mkdir(parents=True)
             wait_for_port(settings.host, settings.port, lambda: self._stopping)
-            environment = {"ALMANAC_MONGO_URI": uri, "ALMANAC_ADMIN_KEY": key, METRICS_DIRECTORY: str(figures)}
+            environment = {
+                "ALMANAC_MONGO_URI": uri,
+                "ALMANAC_ADMIN_KEY": key,
+                # As it was said here: that nobody is asked for a key hangs on it.
+                "ALMANAC_HOST": settings.host,
+                METRICS_DIRECTORY: str(figures),
+            }
             if settings.mongo_uri is None and settings.secret_key is None:
                 # With a database of one's own there may be other servers, which would each make another one.
                 environment["ALMANAC_SECRET_KEY"] = signing_secret_in(settings.data_dir)

@@ -57,6 +57,14 @@ class Overloaded(ServiceError):
     """More waits already than may; nothing was computed or stored."""
 
 
+class TooManyFailures(ServiceError):
+    """The caller failed too often to say who it is; `seconds` is after how long it may try again."""
+
+    def __init__(self, message: str, seconds: int) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class KeyReused(ServiceError):
     """An idempotency key came with another request than the one that it belongs to."""
 

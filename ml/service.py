@@ -33,6 +33,7 @@ from ml.idempotency.claims import KeyedRequest as KeyedRequest
 from ml.idempotency.former import former_run
 from ml.idempotency.keys import Keys as Keys
 from ml.idempotency.keys import Pending as Pending
+from ml.identity.identity import Identity
 from ml.jobs.events import EVENTS
 from ml.jobs.predictions import MAX_ROW_BYTES as MAX_ROW_BYTES
 from ml.jobs.predictions import submit
@@ -115,6 +116,7 @@ class Service:
         self.jobs = Jobs(db, self.registry)
         self.webhooks = Webhooks(db, private_webhooks)
         self.keys = Keys(db)
+        self.identity = Identity(db)
         self.watching = Watching(db, self.limits.waits, self.admission)
         self._builder = Builder(db, cache / "builds", limits or BuildLimits(), executor)
 
@@ -130,6 +132,7 @@ class Service:
         self.registry.close()
         self.store.close()
         self.keys.close()
+        self.identity.close()
         flush()
 
     def busy(self) -> int:

@@ -19,6 +19,7 @@ from werkzeug.test import TestResponse
 from api import create_app
 from api.application import Application
 from api.auth.caller import Caller, Role
+from api.auth.credentials import credentials_of, refusal
 from ml.database.blobs import Blobs
 from ml.database.client import connect, database_of
 from ml.database.documents import stamp_new
@@ -89,12 +90,15 @@ def mock_client(monkeypatch: pytest.MonkeyPatch) -> Any:
 class Tokens:
     """An authenticator for tests: a token `role:owner` is that caller's."""
 
-    def authenticate(self, token: str) -> Caller | None:
+    def authenticate(self, environ: Any) -> Caller:
+        _, token = credentials_of(environ)
         roles: dict[str, Role] = {"admin": "admin", "editor": "editor", "user": "user", "reader": "reader"}
         if token == ADMIN_KEY:
             return Caller("admin", "admin")
         role, _, owner = token.partition(":")
-        return Caller(owner, roles[role]) if owner and role in roles else None
+        if not owner or role not in roles:
+            raise refusal("the key is not valid")
+        return Caller(owner, roles[role])
 
 
 class Api:

@@ -1,37 +1,14 @@
-"""The admin key: read or made once, and compared in constant time."""
+"""The administrator's key: read, or made once."""
 
 from __future__ import annotations
 
-import hmac
 import secrets
 from pathlib import Path
-from typing import Protocol
 
-from api.auth.caller import Caller
 from api.auth.secret_files import secret_in
 
 KEY_FILE = "admin.key"
 SECRET_FILE = "secret.key"  # noqa: S105 # nosec B105 # its name, not what is in it
-
-
-class Authenticator(Protocol):
-    """Tells who holds a Bearer token."""
-
-    def authenticate(self, token: str) -> Caller | None:
-        """The caller, or None where the token is nobody's."""
-
-
-class AdminKey:
-    """One key, whose holder may do everything."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key.encode()
-        self._caller = Caller("admin", "admin")
-
-    def authenticate(self, token: str) -> Caller | None:
-        """The admin for the key; the time that it takes tells nothing of the key but its length."""
-        given = token.encode("utf-8", "surrogateescape")
-        return self._caller if hmac.compare_digest(given, self._key) else None
 
 
 def admin_key_in(directory: Path) -> str:

@@ -139,6 +139,9 @@ def object_schema(schema: Mapping[str, Rules], form: Form) -> Schema:
 def document_schema(resource: Resource) -> Schema:
     """A document of a resource as it is answered: with a projection fields may be missing."""
     made = object_schema(resource.schema, "stored")
+    for name in resource.secrets:
+        if not resource.schema[name].get("readonly"):
+            del made["properties"][name]
     for name in resource.embeddable:
         other = resource.schema[name]["data_relation"]["resource"]
         described = made["properties"][name]
@@ -265,7 +268,7 @@ def _webhook_target(schema: Schema, target: bool) -> Schema:
 _RULES: Mapping[str, Callable[[Schema, Any], Schema]] = {
     **dict.fromkeys(
         ("type", "schema", "required", "readonly", "nullable", "immutable", "on_update_only", "excludes", "meta",
-         "data_relation", "tensor"),
+         "data_relation", "tensor", "in_future"),
         _none,
     ),
     "allowed": _also("enum"),
@@ -278,6 +281,7 @@ _RULES: Mapping[str, Callable[[Schema, Any], Schema]] = {
     "free_form": _free_form,
     "filter_over": _filter_over,
     "webhook_target": _webhook_target,
+    "strong_password": lambda schema, _: {**schema, "minLength": 8, "maxLength": 1024, "format": "password"},
 }  # fmt: skip
 #: What is stored need not obey what may be sent: older documents, and those of other programs, do not.
 _ALSO_STORED = frozenset({"allowed"})

@@ -222,7 +222,7 @@ def header_parameters() -> dict[str, Any]:
 def common_errors(*, public: bool, body: bool, path: bool, keyed: bool) -> list[int]:
     """The errors that any operation may answer: with a key needed, with a body, with parts in its path, keyed."""
     errors = [400, 500, 503]  # a header that is wrong, a defect, no place for one more request
-    errors += [] if public else [401, 429]
+    errors += [] if public else [401, 403, 429]
     errors += [413] if body else []
     errors += [404] if path else []
     errors += [409] if keyed else []

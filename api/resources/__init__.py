@@ -8,11 +8,13 @@ from api.resources.base import Resource
 from api.resources.deliveries import Deliveries
 from api.resources.inputs import Inputs
 from api.resources.jobs import Jobs
+from api.resources.keys import Keys
 from api.resources.models import Models
 from api.resources.results import Results
+from api.resources.users import Users
 
 RESOURCES: dict[str, Resource] = {
-    resource.name: resource for resource in (Models(), Inputs(), Results(), Jobs(), Deliveries())
+    resource.name: resource for resource in (Models(), Inputs(), Results(), Jobs(), Deliveries(), Keys(), Users())
 }
 
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from api.auth.caller import Caller
 from api.openapi.describe import Act
 from ml.database.client import Document
 from ml.database.documents import etag_filter, stamp_new, stamp_update
+from ml.identity.caller import ROLES, Caller, Role
 from ml.service import Service
 
+Roles = frozenset[Role]
 Schema = dict[str, dict[str, Any]]
+
+ALL: Roles = frozenset(ROLES)
+ADMINS: Roles = frozenset({"admin"})
+EDITORS: Roles = ADMINS | {"editor"}
+USERS: Roles = EDITORS | {"user"}
 
 AUTOMATIC = {"_id": "objectid", "_created": "datetime", "_updated": "datetime", "_etag": "string"}
 
@@ -53,6 +59,15 @@ class Resource:
     acts: ClassVar[Mapping[str, Act]] = {}
     resource_methods: ClassVar[list[str]] = ["GET"]
     item_methods: ClassVar[list[str]] = ["GET"]
+    #: The roles that may GET, and those that may do what else there is.
+    readers: ClassVar[Roles] = ALL
+    writers: ClassVar[Roles] = USERS
+    #: Fields that are sent, or answered to a POST, and never stored.
+    secrets: ClassVar[tuple[str, ...]] = ()
+    #: The field of which each value is there once, where there is one.
+    unique: ClassVar[str | None] = None
+    #: Documents in one POST.
+    most_in_post: ClassVar[int] = 1000
     #: Fields that hold a tensor, or tensors by name.
     tensors: ClassVar[tuple[str, ...]] = ()
     #: Whether GET of one document heeds If-None-Match and If-Modified-Since.
@@ -74,7 +89,8 @@ class Resource:
 
     def fields(self) -> dict[str, str]:
         """Every field that a filter or a sort may name, with its type."""
-        return {**AUTOMATIC, **_flat(self.schema)}
+        stored = {name: rules for name, rules in self.schema.items() if name not in self.secrets}
+        return {**AUTOMATIC, **_flat(stored)}
 
     @property
     def embeddable(self) -> list[str]:

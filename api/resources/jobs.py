@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from api.auth.caller import Caller
+from api.auth.caller import current_caller
 from api.openapi.describe import Act
 from api.resources.base import Resource, described
 from api.resources.inputs import NAME_PATTERN
 from ml.database.client import Document
 from ml.database.documents import etag_filter
-from ml.errors import WrongState
+from ml.errors import NotAllowed, WrongState
+from ml.identity.caller import Caller
 from ml.service import JOB_ENDED, JOB_EVENTS, JOB_STATES, JOB_WISHES, Service
 
 _READONLY = {"readonly": True}
@@ -188,6 +189,7 @@ class Jobs(Resource):
     }
 
     def before_insert(self, service: Service, document: Document, caller: Caller) -> None:
+        _check_model(caller, document["model"])
         service.jobs.prepare(document, caller.owner, caller.scope("inputs"))
 
     def update(
@@ -195,6 +197,8 @@ class Jobs(Resource):
     ) -> Document | None:
         if before.get("status") not in JOB_STATES:
             raise WrongState("the job has no state: it was not made by Almanac, and can only be deleted")
+        if changes.get("status") == "queued":
+            _check_model(current_caller(), before["model"])
         return service.jobs.update(before, changes)
 
     def remove(self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any]) -> bool:
@@ -204,3 +208,9 @@ class Jobs(Resource):
         service.webhooks.take_notes(before["_id"])
         seen = {"_id": before["_id"], "status": status, **etag_filter(before["_etag"])}
         return service.db["jobs"].delete_one(seen).deleted_count == 1
+
+
+def _check_model(caller: Caller, model: str) -> None:
+    """Raise NotAllowed where the caller's key is not for this model."""
+    if not caller.may_use(model):
+        raise NotAllowed(f"this key is not for the model {model!r}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from api.auth.caller import current_caller
 from api.openapi.describe import Act
-from api.resources.base import Resource, described
+from api.resources.base import EDITORS, Resource, described
 from ml.database.client import READ_MS, Document
 from ml.errors import NotAllowed
 from ml.service import Service
@@ -108,6 +108,7 @@ class Models(Resource):
             errors={403: "The name belongs to another owner."},
         ),
     }
+    writers = EDITORS
 
     def update(
         self, service: Service, before: Mapping[str, Any], changes: dict[str, Any], scope: Mapping[str, Any]
@@ -123,8 +124,10 @@ class Models(Resource):
 
 
 def _check_owner(service: Service, name: str) -> None:
-    """Raise NotAllowed unless the name is the caller's, or the caller is an admin."""
+    """Raise NotAllowed unless the name is the caller's, or the caller is an admin; and its key is for the name."""
     caller = current_caller()
+    if not caller.may_use(name):
+        raise NotAllowed(f"this key is not for the model {name!r}")
     entry = service.db["registry"].find_one({"_id": name}, {"owner": True}, max_time_ms=READ_MS) or {}
     if not caller.is_admin and entry.get("owner") != caller.owner:
         raise NotAllowed(f"the name {name!r} belongs to another owner")

@@ -8,6 +8,7 @@ import orjson
 from flask import Blueprint, Response, current_app, request
 
 from api.auth.caller import current_caller
+from api.auth.permissions import permit_model
 from api.errors import ApiError
 from api.openapi.describe import BINARY, JSON, Answer, Body, Media, Operation, Schema, describes, record, ref
 from api.present import present
@@ -83,6 +84,7 @@ def register() -> Response:
     fields = _fields()
     service: Service = current_app.extensions["service"]
     caller = current_caller()
+    permit_model(caller, fields["name"])
     sample = request.files.get("sample")
     document = service.catalog.register(
         request.files["file"].stream,

@@ -92,6 +92,16 @@ INDEXES: dict[str, list[IndexModel]] = {
     ],
     # Requests counted; see api/rate_limits.
     "limits": [IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0)],
+    "keys": [
+        IndexModel([("hash", ASCENDING)], name="hash", unique=True),
+        # Most keys were never replaced.
+        IndexModel(
+            [("former_hash", ASCENDING)],
+            name="former_hash",
+            partialFilterExpression={"former_hash": {"$exists": True}},
+        ),
+    ],
+    "users": [IndexModel([("name", ASCENDING)], name="name", unique=True)],
     "idempotency": [IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0)],
 }
 

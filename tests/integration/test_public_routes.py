@@ -10,13 +10,20 @@ from werkzeug.routing import Rule
 
 from api import create_app
 from api.auth.guard import PUBLIC
+from api.auth.permissions import PERMISSIONS
 from settings import Settings
 from tests.conftest import ADMIN_KEY, Api
 
+RESOURCES = ("models", "inputs", "results", "jobs", "deliveries", "keys", "users")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 #: What public routes answer other than 200.
 PUBLIC_ANSWERS = {"/health/ready": {200, 503}, "/docs/": {200, 308}}
-EXAMPLES = {"_id": "0" * 24, "input_id": "0" * 24, "job_id": "0" * 24, "name": "m", "version": 1, "alias": "stable"}
+EXAMPLES = {
+    **dict.fromkeys(("_id", "input_id", "job_id", "key_id"), "0" * 24),
+    "name": "m",
+    "version": 1,
+    "alias": "stable",
+}
 
 DOCS = {
     "/docs",
@@ -63,6 +70,48 @@ def test_every_rule_and_method_is_refused_without_a_valid_key(mock_api: Api, tok
     assert seen >= 8 * 18
 
 
+def test_every_permission_is_for_what_there_is_and_the_other_way_round(mock_api: Api) -> None:
+    there = {
+        (rule.endpoint, method)
+        for rule in rules(mock_api)
+        if rule.endpoint not in PUBLIC
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert there - PERMISSIONS.keys() == set(), "say in api/auth/permissions.py who may do this"
+    assert PERMISSIONS.keys() - there == set()
+    assert all(roles for roles in PERMISSIONS.values())
+
+
+@pytest.mark.parametrize("token", [ADMIN_KEY, "editor:eve", "user:alice", "reader:alice"])
+def test_what_no_permission_names_is_refused_for_everyone(
+    mock_client: Any, make_api: Callable[..., Api], token: str
+) -> None:
+    api = make_api(mock_client)
+    ran: list[str] = []
+    app = api.http.application
+    app.add_url_rule("/api/v1/new", "new", lambda: ran.append("new") or "done", methods=["GET", "POST"])
+    app.add_url_rule("/api/v1/inputs/new", "predict.default", methods=["PUT"])
+    for method, path in (("get", "/api/v1/new"), ("head", "/api/v1/new"), ("options", "/api/v1/new"),
+                         ("post", "/api/v1/new"), ("put", "/api/v1/inputs/new")):  # fmt: skip
+        answer = getattr(api.as_caller(token), method)(path)
+        assert answer.status_code == 403, (method, path)
+        if method not in ("head", "options"):
+            endpoint = "predict.default" if method == "put" else "new"
+            message = f"nobody may do this: no permission names {method.upper()} {endpoint}"
+            assert answer.json["_error"]["message"] == message
+    assert ran == []
+
+
+def test_a_refusal_names_the_role_that_it_takes(mock_api: Api) -> None:
+    for token, method, path, words in (
+        ("reader:alice", "post", "inputs", "the role reader may not do this; it takes user or editor or admin"),
+        ("user:alice", "post", "models", "the role user may not do this; it takes editor or admin"),
+        ("editor:eve", "get", "keys", "the role editor may not do this; it takes admin"),
+    ):
+        answer = getattr(mock_api.as_caller(token), method)(path)
+        assert (answer.status_code, answer.json["_error"]["message"]) == (403, words)
+
+
 def test_the_public_list_is_short_and_real(mock_api: Api) -> None:
     endpoints = {rule.endpoint for rule in rules(mock_api)}
     docs = {"docs.page", "docs.page_with_slash", "docs.file"}
@@ -79,12 +128,10 @@ def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
         "/openapi.json",
         *DOCS,
         "/api/v1/",
-        *(f"/api/v1/{name}" for name in ("models", "inputs", "results", "jobs", "deliveries")),
-        *(
-            f'/api/v1/{name}/<regex("[a-f0-9]{{24}}"):_id>'
-            for name in ("models", "inputs", "results", "jobs", "deliveries")
-        ),
+        *(f"/api/v1/{name}" for name in RESOURCES),
+        *(f'/api/v1/{name}/<regex("[a-f0-9]{{24}}"):_id>' for name in RESOURCES),
         "/api/v1/webhooks/secret",
+        "/api/v1/keys/<ObjectId:key_id>/rotate",
         "/api/v1/inputs/<ObjectId:input_id>/data",
         "/api/v1/jobs/<ObjectId:job_id>/events",
         "/api/v1/models/<name>/predict",

@@ -18,7 +18,8 @@ GENERAL = frozenset(
     "allow cache-control connection content-length content-type date server transfer-encoding vary x-accel-buffering "
     "access-control-allow-origin access-control-expose-headers access-control-allow-headers "
     "access-control-allow-methods access-control-max-age content-security-policy referrer-policy "
-    "strict-transport-security x-content-type-options ratelimit-limit ratelimit-policy ratelimit-remaining ratelimit-reset".split()
+    "strict-transport-security x-content-type-options ratelimit-limit ratelimit-policy ratelimit-remaining "
+    "ratelimit-reset".split()
 )
 #: The body of every error where there is no operation.
 ERROR: Json = {"schema": {"$ref": "#/components/schemas/Error"}}

@@ -9,7 +9,7 @@ import pytest
 
 import settings as module
 from api.resources import RESOURCES, domain
-from settings import PLANNED, Settings, SettingsError, eve_settings, load_settings
+from settings import Settings, SettingsError, eve_settings, load_settings
 
 KEY = "alm_0123456789abcdef"
 URI = "mongodb://db.example/almanac?replicaSet=rs0"
@@ -94,6 +94,7 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
         ("CORS_ORIGINS", "a.example", "expected origins as in https://app.example.com"),
         ("CORS_ORIGINS", "https://a.example/", "without a path, got 'https://a.example/'"),
         ("CORS_ORIGINS", "null", "expected origins as in https://app.example.com"),
+        ("AUTH", "none", "'required' or 'off'"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(
@@ -148,14 +149,17 @@ def test_a_misspelled_setting_in_a_file_stops_the_start(tmp_path: Path) -> None:
     assert "ALMANAC_PROT is no setting" in line()
 
 
-@pytest.mark.parametrize("name", sorted(PLANNED))
-def test_a_setting_that_is_not_built_yet_says_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(f"ALMANAC_{name}", "1")
-    assert line() == f"ALMANAC_{name} is not built yet in this version: unset it"
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_who_asks_matters_not_on_loopback_alone(host: str) -> None:
+    settings = load_settings(auth="off", host=host)
+    assert settings.hosts == ("localhost", "127.0.0.1", "[::1]")
+    assert load_settings(host=host).hosts == ()
 
 
-def test_no_planned_setting_is_built() -> None:
-    assert not PLANNED & {name.upper() for name in Settings.model_fields}
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", "localhost.example.org"])
+def test_auth_is_not_off_for_others(host: str) -> None:
+    assert line(auth="off", host=host).startswith("ALMANAC_AUTH is 'off': off only where ALMANAC_HOST is loopback (")
+    assert load_settings(host=host).auth == "required"
 
 
 def test_what_is_given_as_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +251,8 @@ def test_what_eve_has_on_by_default_is_off() -> None:
     assert eve["RENDERERS"] == ["api.render.JSONRenderer"]
     assert not eve["ALLOW_OVERRIDE_HTTP_METHOD"]
     assert not eve["UPSERT_ON_PUT"]
-    assert set(eve["DOMAIN"]) == set(RESOURCES) == {"models", "inputs", "results", "jobs", "deliveries"}
+    names = {"models", "inputs", "results", "jobs", "deliveries", "keys", "users"}
+    assert set(eve["DOMAIN"]) == set(RESOURCES) == names
     for entry in eve["DOMAIN"].values():
         assert "DELETE" not in entry["resource_methods"]
         assert "PUT" not in entry["item_methods"]

@@ -1,0 +1,256 @@
+"""Every route and method in one table, for two owners, a reader, an editor, the administrator and a stranger.
+
+And the world in which they are tried: what is asked for is alice's.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bson import ObjectId
+from werkzeug.test import TestResponse
+
+from api import create_app
+from ml.database.client import database_of
+from ml.database.documents import stamp_new
+from ml.identity.caller import Role
+from ml.identity.keys import create_key
+from settings import Settings
+from tests.conftest import ADMIN_KEY, Api, add_stub
+from tests.integration.rest import ROW, Client
+
+CALLERS = ("alice", "bob", "reader", "editor", "admin", "nobody")
+
+#: Method, rule, what is sent where there are several such, and how each of CALLERS is answered.
+TABLE = """
+GET    /health/live                                             200 200 200 200 200 200
+GET    /health/ready                                            503 503 503 503 503 503
+GET    /metrics                                                 403 403 403 403 200 401
+GET    /api/v1/                                                 200 200 200 200 200 401
+
+GET    /api/v1/models                                           200 200 200 200 200 401
+POST   /api/v1/models                              @of-alice    403 403 403 403 201 401
+POST   /api/v1/models                              @new         403 403 403 201 201 401
+GET    /api/v1/models/<_id>                                     200 200 200 200 200 401
+PATCH  /api/v1/models/<_id>                                     403 403 403 403 200 401
+DELETE /api/v1/models/<_id>                                     403 403 403 403 204 401
+POST   /api/v1/models/<_id>                                     405 405 405 405 405 401
+POST   /api/v1/models/<name>/predict               @rows        200 200 403 200 200 401
+POST   /api/v1/models/<name>/predict               @ids         200 404 403 404 200 401
+POST   /api/v1/models/<name>/predict               @later       202 404 403 404 202 401
+POST   /api/v1/models/<name>/versions/<version>/predict @rows   200 200 403 200 200 401
+POST   /api/v1/models/<name>/versions/<version>/predict @ids    200 404 403 404 200 401
+POST   /api/v1/models/<name>/aliases/<alias>/predict @rows      200 200 403 200 200 401
+POST   /api/v1/models/<name>/aliases/<alias>/predict @ids       200 404 403 404 200 401
+
+GET    /api/v1/inputs                                           200 200 200 200 200 401
+POST   /api/v1/inputs                                           201 201 403 201 201 401
+GET    /api/v1/inputs/<_id>                                     200 404 200 404 200 401
+PATCH  /api/v1/inputs/<_id>                                     200 404 403 404 200 401
+DELETE /api/v1/inputs/<_id>                                     204 404 403 404 204 401
+POST   /api/v1/inputs/<_id>                                     405 405 405 405 405 401
+GET    /api/v1/inputs/<input_id>/data                           200 404 200 404 200 401
+
+GET    /api/v1/results                                          200 200 200 200 200 401
+GET    /api/v1/results/<_id>                                    200 404 200 404 200 401
+PATCH  /api/v1/results/<_id>                                    200 404 403 404 200 401
+DELETE /api/v1/results/<_id>                                    204 404 403 404 204 401
+POST   /api/v1/results/<_id>                                    405 405 405 405 405 401
+
+GET    /api/v1/jobs                                             200 200 200 200 200 401
+POST   /api/v1/jobs                                @where       201 201 403 201 201 401
+POST   /api/v1/jobs                                @ids         201 404 403 404 201 401
+GET    /api/v1/jobs/<_id>                                       200 404 200 404 200 401
+PATCH  /api/v1/jobs/<_id>                                       200 404 403 404 200 401
+DELETE /api/v1/jobs/<_id>                                       204 404 403 404 204 401
+POST   /api/v1/jobs/<_id>                                       405 405 405 405 405 401
+GET    /api/v1/jobs/<job_id>/events                             200 404 200 404 200 401
+
+GET    /api/v1/deliveries                                       200 200 200 200 200 401
+GET    /api/v1/deliveries/<_id>                                 200 404 200 404 200 401
+PATCH  /api/v1/deliveries/<_id>                                 200 404 403 404 200 401
+POST   /api/v1/deliveries/<_id>                                 405 405 405 405 405 401
+GET    /api/v1/webhooks/secret                                  200 200 200 200 200 401
+POST   /api/v1/webhooks/secret                                  200 200 403 200 200 401
+
+GET    /api/v1/keys                                             403 403 403 403 200 401
+POST   /api/v1/keys                                             403 403 403 403 201 401
+GET    /api/v1/keys/<_id>                                       403 403 403 403 200 401
+PATCH  /api/v1/keys/<_id>                                       403 403 403 403 200 401
+DELETE /api/v1/keys/<_id>                                       403 403 403 403 204 401
+POST   /api/v1/keys/<_id>                                       403 403 403 403 405 401
+POST   /api/v1/keys/<key_id>/rotate                             403 403 403 403 200 401
+GET    /api/v1/users                                            403 403 403 403 200 401
+POST   /api/v1/users                                            403 403 403 403 201 401
+GET    /api/v1/users/<_id>                                      403 403 403 403 200 401
+PATCH  /api/v1/users/<_id>                                      403 403 403 403 200 401
+DELETE /api/v1/users/<_id>                                      403 403 403 403 204 401
+POST   /api/v1/users/<_id>                                      403 403 403 403 405 401
+"""
+
+#: Parts of rules that are the id of a document.
+IDS = ("_id", "input_id", "job_id", "key_id")
+OWNED = ("inputs", "results", "jobs", "deliveries")
+#: What only alice's documents hold; in the shape of a user's name, which is one too.
+MARK = "marked-by-alice"
+WRITES: dict[str, dict[str, Any]] = {
+    "models": {"description": "changed"},
+    "inputs": {"tags": ["changed"]},
+    "results": {"truth": "changed", "note": "changed"},
+    "jobs": {"priority": 9},
+    "deliveries": {"status": "queued"},
+    "keys": {"description": "changed"},
+    "users": {"description": "changed"},
+}
+
+
+#: What the requests of a variant have beside their body.
+HEADERS = {"later": {"Prefer": "respond-async"}}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table."""
+
+    method: str
+    rule: str
+    variant: str
+    codes: dict[str, int]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.rule} {self.variant}".strip()
+
+
+def lines() -> Iterator[Line]:
+    for text in filter(None, TABLE.splitlines()):
+        method, rule, *rest = text.split()
+        variant = rest.pop(0)[1:] if rest[0].startswith("@") else ""
+        yield Line(method, rule, variant, dict(zip(CALLERS, map(int, rest), strict=True)))
+
+
+LINES = list(lines())
+
+
+def plain(rule: Any) -> str:
+    """A rule without its converters: `/api/v1/inputs/<_id>`."""
+    return "".join(part if static else f"<{part}>" for static, part in _parts(rule))
+
+
+def path_of(rule: str, id_: ObjectId) -> str:
+    """A path that such a rule leads to."""
+    for name, value in {**dict.fromkeys(IDS, str(id_)), "name": "sums", "version": "1", "alias": "stable"}.items():
+        rule = rule.replace(f"<{name}>", value)
+    return rule
+
+
+def _parts(rule: Any) -> Iterator[tuple[bool, str]]:
+    for dynamic, part in rule._trace:
+        if part and part != "|":
+            yield not dynamic, part
+
+
+class World:
+    """An app over documents of alice and bob, and everyone who asks it."""
+
+    def __init__(self, client: Client, directory: Any) -> None:
+        self.db = database_of(client)
+        for name in self.db.list_collection_names():
+            if name != "meta":
+                self.db[name].delete_many({})
+        app = create_app(Settings(data_dir=directory, admin_key=ADMIN_KEY, _env_file=None), client)
+        self.app, self.service = app, app.extensions["service"]
+        add_stub(client, directory, owner="alice", aliases={"stable": 1})
+        root = Api(app.test_client())
+        self.callers = {"admin": root, "nobody": root.as_caller(None)}
+        asked_as: dict[str, tuple[Role, str]] = {
+            "alice": ("user", "alice"),
+            "bob": ("user", "bob"),
+            "reader": ("reader", "alice"),
+            "editor": ("editor", "eve"),
+        }
+        for caller, (role, owner) in asked_as.items():
+            self.callers[caller] = root.as_caller(create_key(self.db, role, owner)[1])
+        self.templates = {owner: self._documents(owner, mark) for owner, mark in (("alice", MARK), ("bob", "by-bob"))}
+        for documents in self.templates.values():
+            for name in OWNED:
+                self.db[name].insert_one(dict(documents[name]))
+
+    def _documents(self, owner: str, mark: str) -> dict[str, dict[str, Any]]:
+        """One of each kind, which refer to one another."""
+        ids = {name: ObjectId() for name in OWNED}
+        job = {"model": "sums", "version": 1, "status": "canceled", "where": {"tags": mark}, "scope": {"owner": owner}}
+        told = {"job": ids["jobs"], "event": "canceled", "url": f"https://receiver.example/{mark}", "status": "failed"}
+        output = {"input": ids["inputs"], "job": ids["jobs"], "output": {"y": [1.0]}, "label": mark, "note": mark}
+        documents: dict[str, dict[str, Any]] = {
+            "inputs": {"data": [1.0, 2.0, 3.0], "tags": [mark], "meta": {"of": mark}, "source": "rest"},
+            "results": {**output, "model": "sums", "version": 1, "status": "succeeded"},
+            "jobs": {**job, "priority": 5, "fence": 0, "attempts": 0, "progress": {"total": 1, "done": 1, "failed": 0}},
+            "deliveries": {**told, "attempt": 12, "n": 1, "owner": owner, "host": "receiver.example"},
+        }
+        return {name: stamp_new({"_id": ids[name], **document}, owner) for name, document in documents.items()}
+
+    def target(self, resource: str) -> dict[str, Any]:
+        """A fresh document of alice's, or of the administrator's where there are no others; stored until `clear`."""
+        document: dict[str, Any]
+        if resource in OWNED:
+            document = {**self.templates["alice"][resource], "_id": ObjectId()}
+        elif resource == "models":
+            document = {**(self.db["models"].find_one({"name": "sums"}) or {}), "_id": ObjectId()}
+            document.update(version=self.db["models"].count_documents({}) + 1, aliases=[], description=MARK)
+        elif resource == "keys":
+            return create_key(self.db, "user", "alice", description=MARK)[0]
+        else:
+            document = {"_id": ObjectId(), "name": f"u{ObjectId()}", "role": "user", "password_hash": "$argon2id$none"}
+            document = stamp_new({**document, "description": MARK}, None)
+        self.db[resource].insert_one(document)
+        return document
+
+    def send(self, line: Line, caller: str, ids: dict[str, ObjectId]) -> TestResponse:
+        """The line's request, for the documents with these ids."""
+        url = path_of(line.rule, next(iter(ids.values()), ObjectId()))
+        request = getattr(self.callers[caller], line.method.lower())
+        headers = {"If-Match": "*"} if line.method in ("PATCH", "DELETE") else {}
+        answer: TestResponse = request(url, headers={**headers, **HEADERS.get(line.variant, {})}, **self._body(line))
+        return answer
+
+    def _body(self, line: Line) -> dict[str, Any]:
+        resource = resource_of(line.rule)
+        theirs = [str(self.templates["alice"]["inputs"]["_id"])]
+        if line.method == "PATCH":
+            return {"json": WRITES[resource]}
+        if line.method != "POST" or "<_id>" in line.rule or "secret" in line.rule:
+            return {}
+        if line.rule.endswith("/predict"):
+            return {"json": {"instances": [ROW]} if line.variant == "rows" else {"inputs": theirs}}
+        if resource == "models":
+            name = "sums" if line.variant == "of-alice" else f"n{ObjectId()}"
+            return {"data": {"name": name, "file": (io.BytesIO(b"no model"), "m.keras")}}
+        job = {"inputs": theirs} if line.variant == "ids" else {"where": {}}
+        bodies: dict[str, dict[str, Any]] = {
+            "inputs": {"data": ROW},
+            "jobs": {"model": "sums", **job},
+            "keys": {} if line.rule.endswith("rotate") else {"role": "user", "owner": "alice"},
+            "users": {"name": f"u{ObjectId()}", "role": "user", "password": "four violet otters juggle"},
+        }
+        return {"json": bodies[resource]}
+
+    def stored(self) -> dict[str, list[dict[str, Any]]]:
+        """All documents, but for what replicas tell one another every second and when keys were used."""
+        names = [name for name in self.db.list_collection_names() if not name.startswith(("system.", "traffic", "fs."))]
+        return {name: list(self.db[name].find({}, {"last_used": False}).sort("_id", 1)) for name in sorted(names)}
+
+    def clear(self, before: dict[str, list[dict[str, Any]]]) -> None:
+        """Put everything back as it was."""
+        for name, documents in self.stored().items():
+            if documents != before.get(name, []):
+                self.db[name].delete_many({})
+                if before.get(name):
+                    self.db[name].insert_many(before[name])
+
+
+def resource_of(rule: str) -> str:
+    """The resource below which a rule is, or nothing."""
+    return rule.split("/")[3] if rule.count("/") > 2 else ""

@@ -1,0 +1,1 @@
+"""Tests of keys, users and what they may do."""
