@@ -39,7 +39,7 @@ _GRACE = {"type": "number", "minimum": 0, "maximum": MOST, "description": "Secon
         answers={
             200: Answer(
                 "The document with the new `key`, which is answered this once.",
-                {JSON: Media(ref("Key"))},
+                {JSON: Media(ref("Key"), {"replaced": {**RESOURCES["keys"].example, "key": "alm_" + "x" * 43}})},
                 ("ETag", "Cache-Control"),
             )
         },

@@ -28,6 +28,14 @@ CALLERS = ("alice", "bob", "reader", "editor", "admin", "nobody")
 TABLE = """
 GET    /health/live                                             200 200 200 200 200 200
 GET    /health/ready                                            503 503 503 503 503 503
+GET    /openapi.json                                            200 200 200 200 200 200
+GET    /docs                                                    200 200 200 200 200 200
+GET    /docs/                                                   308 308 308 308 308 308
+GET    /docs/almanac.css                                        200 200 200 200 200 200
+GET    /docs/almanac.js                                         200 200 200 200 200 200
+GET    /docs/favicon-32x32.png                                  200 200 200 200 200 200
+GET    /docs/swagger-ui.css                                     200 200 200 200 200 200
+GET    /docs/swagger-ui-bundle.js                               200 200 200 200 200 200
 GET    /metrics                                                 403 403 403 403 200 401
 GET    /api/v1/                                                 200 200 200 200 200 401
 

@@ -12,7 +12,7 @@ from tests.recorded.described import Answer, Described, Json
 #: Pages for people, and the files that they are made of: the document is about what answers programs.
 LEFT_OUT = re.compile(r"/docs(/.*)?\Z")
 #: What is answered where there is no such path, or no such method of it.
-NO_OPERATION = frozenset({400, 401, 404, 405, 429, 503})
+NO_OPERATION = frozenset({400, 401, 403, 404, 405, 429, 503})
 #: Headers of HTTP itself, which mean here what they mean everywhere, and those that the document names for all.
 GENERAL = frozenset(
     "allow cache-control connection content-length content-type date server transfer-encoding vary x-accel-buffering "
@@ -93,8 +93,10 @@ class Recorder:
             return
         described = self._described()
         operation = described.operation(exchange.method, exchange.path)
+        if operation is None and exchange.method == "OPTIONS" and exchange.status < 300:
+            return
         if operation is None:
-            content: Json = {} if exchange.method == "OPTIONS" and exchange.status in (200, 204) else {JSON: ERROR}
+            content: Json = {JSON: ERROR}
         else:
             content = (described.response(operation, exchange.status) or {}).get("content", {})
         if not content or exchange.method == "HEAD":
