@@ -21,9 +21,9 @@ SECRET = "secret-of-"
 
 
 def everything(client: Client) -> dict[str, list[dict[str, Any]]]:
-    """All that is stored."""
+    """All that is stored, but for what each process notes of itself every second."""
     db = database_of(client)
-    names = sorted(name for name in db.list_collection_names() if not name.startswith("system."))
+    names = sorted(name for name in db.list_collection_names() if not name.startswith(("system.", "traffic")))
     return {name: list(db[name].find().sort("_id", 1)) for name in names}
 
 
