@@ -8,11 +8,12 @@ from typing import Any
 
 from bson.errors import BSONError
 from flask import Flask, Response, g, request
-from pymongo.errors import PyMongoError
+from pymongo.errors import ExecutionTimeout, PyMongoError
 from werkzeug.exceptions import HTTPException
 
 from api.render import dumps
 from ml import errors as service
+from ml.database.client import READ_MS
 from ml.database.refusals import refused
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,9 @@ def from_database(error: PyMongoError) -> ApiError:
         if request.method in ("GET", "HEAD"):
             return ApiError(400, "the query cannot be answered", {"where": reason})
         return ApiError(400, "the document cannot be stored", {"body": reason})
+    if isinstance(error, ExecutionTimeout):
+        message = f"the database was busy with this for {READ_MS // 1000} s: ask for less, or by a field with an index"
+        return ApiError(503, message, headers={"Retry-After": "1"})
     log.warning("the database failed: %s", error)
     return ApiError(503, f"the database is not available ({type(error).__name__})", headers={"Retry-After": "1"})
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import logging
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: For how long a storage that failed is not asked again, in seconds.
 AWAY_SECONDS = 5.0
+#: An owner that is part of a storage's key as it is.
+SANE = re.compile(r"[A-Za-z0-9._@+-]{1,100}\Z")
 #: Keys that are remembered to have nothing left.
 MANY = 10_000
 
@@ -63,7 +67,10 @@ class RateLimits:
         if caller is None:
             self.count_address(environ)
         else:
-            self._count(environ, f"owner:{caller.owner}", "with this key")
+            owner = caller.owner
+            if not SANE.match(owner):  # some storages take no other keys
+                owner = hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()
+            self._count(environ, f"owner:{owner}", "with this key")
 
     def count_address(self, environ: WSGIEnvironment) -> None:
         """Count a request for the address that it came from. Raises TooMany."""

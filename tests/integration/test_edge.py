@@ -109,6 +109,8 @@ def test_with_tls_browsers_are_told_to_stay_with_it(client: Client, make_api: Ca
         ("evil.example", False),
         ("almanac.example.com.evil.example", False),
         ("evilexample.org", False),
+        ("evilalmanac.example.com", False),
+        ("sub.almanac.example.com", False),
         ("almanac.example.com@evil.example", False),
         ("almanac.example.com:99999", False),
         ("127.0.0.1", False),

@@ -185,6 +185,20 @@ def test_a_refusal_costs_the_storage_nothing(monkeypatch: pytest.MonkeyPatch) ->
     limits.count_caller({}, EVE)
 
 
+@pytest.mark.parametrize("owner", ["a b", "é" * 300, "a\nb", "\ud800"])
+def test_an_owner_of_any_name_is_a_key_that_every_storage_takes(client: Client, owner: str) -> None:
+    limits = RateLimits(parse_many("1/minute"), DatabaseCounts(counts=database_of(client)["limits"]))
+    limits.count_caller({}, Caller(owner, "user"))
+    limits.count_caller({}, Caller("a", "user"))
+    with pytest.raises(TooMany):
+        limits.count_caller({}, Caller(owner, "user"))
+    for counted in stored(client, "limits"):
+        assert counted["_id"].isascii()
+        assert counted["_id"].isprintable()
+        assert " " not in counted["_id"]
+        assert len(counted["_id"]) < 250
+
+
 def test_several_limits_hold_together() -> None:
     limits = RateLimits(parse_many("3/minute; 2/second"), MemoryCounts())
     said = []

@@ -51,9 +51,13 @@ def reads(mongod: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def test_every_read_of_a_request_has_a_limit_of_time(
-    reads: tuple[Reads, Client], make_api: Callable[..., Api], stub: Callable[..., Any]
+    reads: tuple[Reads, Client],
+    make_api: Callable[..., Api],
+    stub: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     noted, client = reads
+    monkeypatch.setattr("ml.idempotency.answers.PART_BYTES", 100)  # so that answers are kept in parts
     stub(client, aliases={"stable": 1})
     api = make_api(client, rate_limit="100000/minute")
     noted.seen.clear()

@@ -89,7 +89,6 @@ def test_storage_that_is_away_is_to_be_tried_again() -> None:
         mongo.NotPrimaryError("not primary"),
         mongo.NetworkTimeout("timed out"),
         mongo.OperationFailure("not authorized", 13),
-        mongo.ExecutionTimeout("time limit", 50),
         mongo.WriteConcernError("no majority", 64),
     ],
 )
@@ -98,6 +97,12 @@ def test_a_database_that_is_away_is_a_503(error: Exception) -> None:
     body = check(response, 503, f"the database is not available ({type(error).__name__})")
     assert response.headers["Retry-After"] == "1"
     assert str(error) not in str(body)  # names of hosts are for the log
+
+
+def test_a_read_that_took_too_long_says_what_to_do() -> None:
+    response = answer_to(mongo.ExecutionTimeout("time limit", 50))
+    check(response, 503, "the database was busy with this for 15 s: ask for less")
+    assert response.headers["Retry-After"] == "1"
 
 
 def test_a_query_that_the_database_refuses_is_a_400_without_the_clusters_secrets() -> None:
