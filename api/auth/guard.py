@@ -8,6 +8,8 @@ from flask import Flask, g, request
 
 from api.auth.credentials import Authenticator
 from api.auth.permissions import permit
+from api.errors import ApiError
+from ml.errors import ServiceError
 from ml.identity.caller import Caller
 
 if TYPE_CHECKING:
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 #: Endpoints that answer without a key.
 PUBLIC = frozenset({"health.live", "health.ready"})
+
+#: Where a WSGI environment has why its caller was refused.
+REFUSED = "almanac.refused"
 
 
 def protect(app: Flask, authenticator: Authenticator, also: frozenset[str] = frozenset()) -> None:
@@ -38,5 +43,12 @@ def protect(app: Flask, authenticator: Authenticator, also: frozenset[str] = fro
 
 
 def caller_of(environ: WSGIEnvironment, authenticator: Authenticator) -> Caller:
-    """Who asks. Raises a 401, or why it cannot be told. To ask again costs little, and is no second failure."""
-    return authenticator.authenticate(environ)
+    """Who asks. Raises a 401, or why it cannot be told; a request is refused once, however often this is asked."""
+    refused: ApiError | ServiceError | None = environ.get(REFUSED)
+    if refused is not None:
+        raise refused
+    try:
+        return authenticator.authenticate(environ)
+    except (ApiError, ServiceError) as error:
+        environ[REFUSED] = error
+        raise
