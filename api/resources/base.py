@@ -35,11 +35,25 @@ FILTER_TYPES = {
 }
 
 
+def described(text: str, **more: Any) -> dict[str, Any]:
+    """The rule that says what a field is, for the OpenAPI document; to Cerberus it is no rule.
+
+    `stored` and `sent` in `more` are JSON Schema that is laid over what the other rules mean: of the field as it is
+    answered, and as clients send it.
+    """
+    return {"meta": {"description": text, **more}}
+
+
 class Resource:
     """One Eve resource. Subclasses state name, schema and methods; the hooks just write the document by default."""
 
     name: ClassVar[str]
+    #: What one document is called, and what it is, in a sentence.
+    singular: ClassVar[str]
+    about: ClassVar[str]
     schema: ClassVar[Schema]
+    #: A document as it is answered, of the JSON that clients see.
+    example: ClassVar[Document]
     resource_methods: ClassVar[list[str]] = ["GET"]
     item_methods: ClassVar[list[str]] = ["GET"]
     #: The roles that may GET, and those that may do what else there is.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from api.resources.base import ADMINS, Resource
+from api.resources.base import ADMINS, Resource, described
 from api.resources.inputs import NAME_PATTERN
 from ml.database.client import Document
 from ml.identity.caller import ROLES, Caller
@@ -17,22 +17,61 @@ _READONLY = {"readonly": True}
 
 class Keys(Resource):
     name = "keys"
+    singular = "key"
+    about = "An API key: what it may do, and whose documents it works with. The key itself is answered once."
     schema = {
-        "role": {"type": "string", "required": True, "allowed": list(ROLES), "immutable": True},
-        "owner": {"type": "string", "required": True, "regex": OWNER, "immutable": True},
-        "description": {"type": "string", "nullable": True, "maxlength": 1000},
+        "role": {
+            "type": "string",
+            "required": True,
+            "allowed": list(ROLES),
+            "immutable": True,
+            **described("What it may do."),
+        },
+        "owner": {
+            "type": "string",
+            "required": True,
+            "regex": OWNER,
+            "immutable": True,
+            **described("Whose documents it works with."),
+        },
+        "description": {"type": "string", "nullable": True, "maxlength": 1000, **described("What it is for.")},
         "models": {
             "type": "list",
             "nullable": True,
             "minlength": 1,
             "maxlength": 100,
             "schema": {"type": "string", "regex": NAME_PATTERN},
+            **described("The names of the models that it may use; without it, all."),
         },
-        "expires": {"type": "datetime", "nullable": True, "in_future": True},
-        "key": {"type": "string", **_READONLY},
-        "prefix": {"type": "string", **_READONLY},
-        "last_used": {"type": "datetime", **_READONLY},
-        "former_until": {"type": "datetime", **_READONLY},
+        "expires": {
+            "type": "datetime",
+            "nullable": True,
+            "in_future": True,
+            **described("When it ends; without it, never."),
+        },
+        "key": {
+            "type": "string",
+            **_READONLY,
+            **described("The key itself: only where it was made just now, by a POST here or to `rotate`."),
+        },
+        "prefix": {"type": "string", **_READONLY, **described("Its first eight characters.")},
+        "last_used": {"type": "datetime", **_READONLY, **described("When it was last used, to the minute.")},
+        "former_until": {
+            "type": "datetime",
+            **_READONLY,
+            **described("Until when the key that this one replaced is valid too."),
+        },
+    }
+    example = {
+        "_id": "6b00e4c0d035a01704bf37e1",
+        "role": "user",
+        "owner": "scanner",
+        "models": ["digits"],
+        "prefix": "alm_Zx0f",
+        "last_used": "2026-01-01T12:30:00.000Z",
+        "_created": "2026-01-01T12:00:00.000Z",
+        "_updated": "2026-01-01T12:00:00.000Z",
+        "_etag": "5d1b3a0e7c2f49d8b6e1a4c7",
     }
     resource_methods = ["GET", "POST"]
     item_methods = ["GET", "PATCH", "DELETE"]

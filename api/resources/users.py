@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from api.resources.base import ADMINS, Resource
+from api.resources.base import ADMINS, Resource, described
 from ml.database.client import Document
 from ml.database.documents import stamp_new
 from ml.identity.caller import ROLES, Caller
@@ -18,12 +18,37 @@ USER_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}\Z"
 
 class Users(Resource):
     name = "users"
+    singular = "user"
+    about = "A person who logs in with a name and a password; the name is the owner of what they make."
     schema = {
-        "name": {"type": "string", "required": True, "regex": USER_PATTERN, "immutable": True},
-        "role": {"type": "string", "required": True, "allowed": list(ROLES)},
-        "password": {"type": "string", "required": True, "strong_password": True},
-        "disabled": {"type": "boolean"},
-        "description": {"type": "string", "nullable": True, "maxlength": 1000},
+        "name": {
+            "type": "string",
+            "required": True,
+            "regex": USER_PATTERN,
+            "immutable": True,
+            **described("The name to log in with, and the owner of what they make."),
+        },
+        "role": {"type": "string", "required": True, "allowed": list(ROLES), **described("What they may do.")},
+        "password": {
+            "type": "string",
+            "required": True,
+            "strong_password": True,
+            **described(
+                "The password: 8 characters to 1024 bytes, and hard to guess. It is never answered.",
+                sent={"writeOnly": True},
+            ),
+        },
+        "disabled": {"type": "boolean", **described("Whether they may not log in.")},
+        "description": {"type": "string", "nullable": True, "maxlength": 1000, **described("Who it is.")},
+    }
+    example = {
+        "_id": "6b00e4c0d035a01704bf37f1",
+        "name": "bob",
+        "role": "user",
+        "disabled": False,
+        "_created": "2026-01-01T12:00:00.000Z",
+        "_updated": "2026-01-01T12:00:00.000Z",
+        "_etag": "8ff0cf3e51a24e3dbb5a3e3c",
     }
     resource_methods = ["GET", "POST"]
     item_methods = ["GET", "PATCH", "DELETE"]
