@@ -8,6 +8,8 @@ from flask import Flask, current_app, g, request
 
 from api.auth.credentials import Authenticator
 from api.auth.permissions import permit
+from api.errors import ApiError
+from ml.errors import ServiceError
 from ml.identity.caller import Caller
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 PUBLIC = frozenset(
     {"health.live", "health.ready", "openapi.document", "docs.page", "docs.page_with_slash", "docs.file"}
 )
+
+#: Where a WSGI environment has why its caller was refused.
+REFUSED = "almanac.refused"
 
 
 def protect(app: Flask, authenticator: Authenticator, also: frozenset[str] = frozenset()) -> None:
@@ -41,8 +46,15 @@ def protect(app: Flask, authenticator: Authenticator, also: frozenset[str] = fro
 
 
 def caller_of(environ: WSGIEnvironment, authenticator: Authenticator) -> Caller:
-    """Who asks. Raises a 401, or why it cannot be told. To ask again costs little, and is no second failure."""
-    return authenticator.authenticate(environ)
+    """Who asks. Raises a 401, or why it cannot be told; a request is refused once, however often this is asked."""
+    refused: ApiError | ServiceError | None = environ.get(REFUSED)
+    if refused is not None:
+        raise refused
+    try:
+        return authenticator.authenticate(environ)
+    except (ApiError, ServiceError) as error:
+        environ[REFUSED] = error
+        raise
 
 
 def need_key() -> None:

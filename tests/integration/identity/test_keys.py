@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable
@@ -206,6 +207,8 @@ def test_a_key_is_held_to_its_models(admin: Api, client: Client, stub: Callable[
         [model] = caller.get("models", query_string={"where": json.dumps({"name": name})}).json["_items"]
         changed = caller.patch(f"models/{model['_id']}", json={"description": "x"}, headers=MATCH)
         assert changed.status_code == code
+        file = (io.BytesIO(b"no model"), "m.keras")
+        assert caller.post("models", data={"name": name, "file": file}).status_code == (201 if code == 200 else 403)
         if code == 403:
             assert caller.delete(f"models/{model['_id']}", headers=MATCH).status_code == 403
 
