@@ -22,6 +22,7 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from ml.admission import Admission
+from ml.cores import anywhere
 from ml.database.client import Document
 from ml.errors import Overloaded, StorageUnavailable
 from ml.identity import keys
@@ -200,6 +201,7 @@ class Identity:
                 self._thread.start()
 
     def _loop(self) -> None:
+        anywhere()
         while True:
             stopped = self._stop.wait(PERIOD)
             try:
