@@ -67,10 +67,10 @@ class RateLimits:
         if caller is None:
             self.count_address(environ)
         else:
-            owner = caller.owner
-            if not SANE.match(owner):  # some storages take no other keys
-                owner = hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()
-            self._count(environ, f"owner:{owner}", "with this key")
+            who = caller.proof or caller.owner
+            if not SANE.match(who):  # some storages take no other keys
+                who = hashlib.sha256(who.encode("utf-8", "surrogatepass")).hexdigest()
+            self._count(environ, f"key:{who}", "with this key")
 
     def count_address(self, environ: WSGIEnvironment) -> None:
         """Count a request for the address that it came from. Raises TooMany."""

@@ -19,9 +19,9 @@ from ml.jobs.states import ENDED
 #: Documents that are deleted at once.
 AT_ONCE = 1000
 #: Collections whose documents have an `owner` and nothing that hangs on them, in the order in which they go.
-OWNED = ("results", "deliveries", "idempotency")
-#: Collections whose `_id` is the owner.
-BY_ID = ("webhook_secrets",)
+OWNED = ("results", "deliveries", "idempotency", "keys")
+#: Collections of which one document is the owner's own, by this field.
+OWN = {"webhook_secrets": "_id", "users": "name"}
 
 
 class Erased(NamedTuple):
@@ -43,20 +43,22 @@ class Erasure:
     def left(self) -> dict[str, int]:
         """How many documents are left, by collection; those with none are left out."""
         counts = {name: self._db[name].count_documents(self._mine) for name in ("models", "jobs", "inputs", *OWNED)}
-        counts |= {name: self._db[name].count_documents({"_id": self._owner}) for name in BY_ID}
+        counts |= {name: self._db[name].count_documents({field: self._owner}) for name, field in OWN.items()}
         counts["registry"] = self._db["registry"].count_documents(self._mine)
         return {name: count for name, count in counts.items() if count}
 
     def run(self) -> Iterator[Erased]:
         """Take all of it away, a few documents at a time, until nothing is left."""
         while self.left():
+            # First: who has no key makes nothing more.
+            yield from self._delete("keys")
+            for name, field in OWN.items():
+                yield Erased(name, self._db[name].delete_many({field: self._owner}).deleted_count)
             yield from self._end_jobs()
             yield from self._erase_inputs()
             for name in OWNED:
                 yield from self._delete(name)
             yield from self._erase_models()
-            for name in BY_ID:
-                yield Erased(name, self._db[name].delete_many({"_id": self._owner}).deleted_count)
             yield from self._delete("jobs")
 
     def _end_jobs(self) -> Iterator[Erased]:

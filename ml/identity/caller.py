@@ -24,6 +24,8 @@ class Caller:
     role: Role
     #: The names of the models that it may use; None: all.
     models: frozenset[str] | None = None
+    #: What it showed: the id of its key or user; None: the administrator's key.
+    proof: str | None = None
 
     @property
     def is_admin(self) -> bool:

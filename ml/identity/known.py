@@ -78,7 +78,7 @@ def _caller(owner: Any, document: Mapping[str, Any]) -> Caller | None:
         return None
     if models is not None and not isinstance(models, list):
         return None
-    return Caller(owner, role, None if models is None else frozenset(map(str, models)))
+    return Caller(owner, role, None if models is None else frozenset(map(str, models)), str(document.get("_id")))
 
 
 def _seconds(time_: Any) -> float:

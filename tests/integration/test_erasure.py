@@ -138,11 +138,14 @@ def test_nothing_of_an_owner_is_left(api: Api, client: Client, serve: Callable[.
     before = everything(client)
     assert before.count(b"eve-the-owner") > 60
     assert database_of(client)["files.files"].count_documents({}) == 2
+    key = {"role": "user", "owner": "eve-the-owner"}
+    user = {"name": "eve-the-owner", "role": "user", "password": "four violet otters juggle"}
+    assert (api.post("keys", json=key).status_code, api.post("users", json=user).status_code) == (201, 201)
     adams = before.count(b"adam-the-owner")
 
     erasure = service.erasure("eve-the-owner")
     assert erasure.left().keys() == {
-        "models", "jobs", "inputs", "results", "idempotency", "webhook_secrets", "registry"
+        "models", "jobs", "inputs", "results", "idempotency", "webhook_secrets", "registry", "keys", "users"
     }  # fmt: skip
     next(erasure.run())  # and it is ended there
     gone = sum(step.documents for step in service.erasure("eve-the-owner").run())

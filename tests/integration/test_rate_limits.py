@@ -122,7 +122,7 @@ def test_two_processes_share_what_the_database_counts(client: Client, make_api: 
     assert [left(api.get("inputs")) for api in (one, other, one)] == [2, 1, 0]
     assert other.get("inputs").status_code == 429
     (counted,) = stored(client, "limits")
-    assert counted["_id"].startswith("owner:admin")
+    assert counted["_id"].startswith("key:admin")
     assert database_of(client)["limits"].index_information()["expires"]["expireAfterSeconds"] == 0
 
 
@@ -197,6 +197,14 @@ def test_an_owner_of_any_name_is_a_key_that_every_storage_takes(client: Client, 
         assert counted["_id"].isprintable()
         assert " " not in counted["_id"]
         assert len(counted["_id"]) < 250
+
+
+def test_each_key_of_an_owner_is_counted_by_itself() -> None:
+    limits = RateLimits(parse_many("1/minute"), MemoryCounts())
+    for key in ("one", "other"):
+        limits.count_caller({}, Caller("eve", "user", None, key))
+        with pytest.raises(TooMany):
+            limits.count_caller({}, Caller("eve", "user", None, key))
 
 
 def test_several_limits_hold_together() -> None:

@@ -162,6 +162,8 @@ def put_back(operation: Any, client: Client) -> None:
         "results": {"input": id_, "output": {"y": [1.0]}, "model": "iris", "version": 1, "status": "succeeded"},
         # One that has ended: the events of another would go on.
         "jobs": {"model": "iris", "version": 1, "status": "succeeded", "fence": 0},
+        "keys": {"role": "user", "owner": "scanner", "prefix": "alm_Zx0f", "hash": "0" * 64},
+        "users": {"name": "bob", "role": "user", "password_hash": "none"},
         "deliveries": {"job": id_, "event": "succeeded", "url": "http://a.example", "status": "failed", "attempt": 12},
     }[resource]
     db[resource].replace_one({"_id": id_}, stamp_new({"_id": id_, **fields}, "admin"), upsert=True)
