@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import schemathesis
+from argon2 import PasswordHasher
 from bson import ObjectId
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from schemathesis.specs.openapi import checks
 from api.openapi import document
 from ml.database.client import database_of
 from ml.database.documents import stamp_new
+from ml.identity import passwords
 from tests.conftest import ADMIN_KEY, Api
 from tests.integration.rest import Client
 
@@ -63,8 +65,10 @@ MODES = list(GenerationMode)
 
 
 @pytest.fixture
-def described(api: Api, client: Client, stub: Callable[..., Any]) -> Any:
-    """The document, its paths leading to what there is."""
+def described(api: Api, client: Client, stub: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The document, its paths leading to what there is. Passwords cost next to nothing."""
+    monkeypatch.setattr(passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    monkeypatch.setattr(passwords, "ESTIMATED", 12)
     stub(client, **IRIS, aliases={"stable": 1})
     app = api.http.application
     with app.app_context():
@@ -163,7 +167,7 @@ def put_back(operation: Any, client: Client) -> None:
         # One that has ended: the events of another would go on.
         "jobs": {"model": "iris", "version": 1, "status": "succeeded", "fence": 0},
         "keys": {"role": "user", "owner": "scanner", "prefix": "alm_Zx0f", "hash": "0" * 64},
-        "users": {"name": "bob", "role": "user", "password_hash": "none"},
+        "users": {"name": "kept", "role": "user", "password_hash": "none"},
         "deliveries": {"job": id_, "event": "succeeded", "url": "http://a.example", "status": "failed", "attempt": 12},
     }[resource]
     db[resource].replace_one({"_id": id_}, stamp_new({"_id": id_, **fields}, "admin"), upsert=True)
