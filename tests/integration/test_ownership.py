@@ -21,9 +21,9 @@ SECRET = "secret-of-"
 
 
 def everything(client: Client) -> dict[str, list[dict[str, Any]]]:
-    """All that is stored."""
+    """All that is stored, but for the sign that predictions are, which a thread renews a second after each."""
     db = database_of(client)
-    names = sorted(name for name in db.list_collection_names() if not name.startswith("system."))
+    names = sorted(name for name in db.list_collection_names() if name != "traffic" and not name.startswith("system."))
     return {name: list(db[name].find().sort("_id", 1)) for name in names}
 
 
