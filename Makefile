@@ -20,8 +20,8 @@ $(STAMP): locks/dev.txt
 	fi
 	@touch $@
 
-# Files of tests that run at the same time: each has its own mongod, and some train or build models.
-TESTS_AT_ONCE ?= 2
+# Processes of tests, one more than CI has cores, since many tests wait. Each has its own mongod, and some build models.
+TESTS_AT_ONCE ?= 3
 # Where Python is told to keep no bytecode, every process would compile all that it imports, and pytest rewrite all tests.
 test: export PYTHONDONTWRITEBYTECODE =
 test: setup
