@@ -33,7 +33,7 @@ class Users(Resource):
         "password": {
             "type": "string",
             "required": True,
-            "strong_password": True,
+            "strong_password": True,  # nosec B105 # a rule
             **described("8 characters to 1024 bytes, hard to guess. It is never answered."),
         },
         "disabled": {"type": "boolean", **described("Whether it may not log in.")},
@@ -51,7 +51,9 @@ class Users(Resource):
         "create": Act(
             summary="Add a user, or several",
             errors={409: "There is a user of this name."},
-            examples={"bob": {"name": "bob", "role": "user", "password": "four violet otters juggle"}},
+            examples={
+                "bob": {"name": "bob", "role": "user", "password": "four violet otters juggle"}  # nosec B105 # nobody's
+            },
         ),
         "change": Act(summary="Change a user", examples={"out": {"disabled": True}}),
         "delete": Act(summary="Remove a user", description="What the user owns stays; see `run.py erase`."),

@@ -16,7 +16,7 @@ blueprint = Blueprint("webhooks", __name__, url_prefix="/api/v1/webhooks")
 _SECRET = named("WebhookSecret", record({"secret": {"type": "string", "pattern": "^whsec_"}}, ["secret"]))
 _SHOWN = Answer(
     "The secret, as Standard Webhooks has it.",
-    {JSON: Media(_SECRET, {"secret": {"secret": "whsec_wBkJmfFofQ7iaBYvIDenfQaHselvEbxCWl+idGcS5Mo="}})},
+    {JSON: Media(_SECRET, {"secret": {"secret": "whsec_wBkJmfFofQ7iaBYvIDenfQaHselvEbxCWl+idGcS5Mo="}})},  # nosec B105 # an example
     ("Cache-Control",),
 )
 
