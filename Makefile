@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.made
 
-.PHONY: run setup test faults lint format bench stack stack-test lock clean
+.PHONY: run setup test faults fuzz lint format bench stack stack-test lock clean
 
 run: setup
 	@$(PY) run.py serve --demo
@@ -31,6 +31,12 @@ test: setup
 RUNS ?= 100
 faults: setup
 	@TEST_RUNS=$(RUNS) $(if $(SEED),TEST_SEED=$(SEED)) $(PY) -m pytest tests/faults $(ARGS)
+
+# Requests made from the OpenAPI document, EXAMPLES for each operation, with the administrator's key and with a user's.
+EXAMPLES ?= 2000
+fuzz: setup
+	@TEST_EXAMPLES=$(EXAMPLES) $(PY) -m pytest tests/integration/test_schemathesis.py $(ARGS)
+	@TEST_EXAMPLES=$(EXAMPLES) TEST_CALLER=user:eve $(PY) -m pytest tests/integration/test_schemathesis.py $(ARGS)
 
 lint: setup
 	$(VENV)/bin/ruff check .
