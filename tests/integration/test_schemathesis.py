@@ -165,7 +165,7 @@ def put_back(operation: Any, client: Client) -> None:
     db, id_ = database_of(client), ObjectId(ID)
     resource = "inputs" if operation.path.endswith("/predict") else operation.path.split("/")[3]
     fields: dict[str, Any] = {
-        "models": {**IRIS, "version": 2, "state": "available", "digest": "0" * 64, "executor": "stub"},
+        "models": {**IRIS, "version": 2, "state": "failed", "digest": "0" * 64, "error": "no model"},
         "inputs": {"data": [5.1, 3.5, 1.4, 0.2]},
         "results": {"input": id_, "output": {"y": [1.0]}, "model": "iris", "version": 1, "status": "succeeded"},
         # One that has ended: the events of another would go on.

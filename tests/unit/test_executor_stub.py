@@ -85,3 +85,12 @@ def test_it_is_as_slow_as_it_is_told(tmp_path: Path) -> None:
     began = time.monotonic()
     executor.run({"x": np.array([[1, 2], [3, 4]], "i4")})
     assert time.monotonic() - began >= 0.02
+
+
+def test_what_is_too_large_is_infinite(tmp_path: Path) -> None:
+    signature = Signature(
+        (TensorSpec("x", "FP32", (2,)),), (TensorSpec("y", "FP32", (1,)), TensorSpec("n", "INT64", ()))
+    )
+    outputs = load(tmp_path, signature).run({"x": np.array([[3e38, 3e38]], "f4")})
+    np.testing.assert_array_equal(outputs["y"], np.array([[np.inf]], "f4"), strict=True)
+    assert outputs["n"].dtype == np.int64
