@@ -70,7 +70,7 @@ def test_wrong_usage_is_exit_2(arguments: list[str], tmp_path: Path) -> None:
     ("name", "value", "line"),
     [
         ("ALMANAC_PORT", "0", "ALMANAC_PORT is '0': input should be greater than or equal to 1"),
-        ("ALMANAC_RETENTION_DAYS", "8", "ALMANAC_RETENTION_DAYS is not built yet in this version: unset it"),
+        ("ALMANAC_RETENTION_DAYS", "0", "ALMANAC_RETENTION_DAYS is '0': input should be greater than 0"),
         ("ALMANAC_PROT", "8000", "ALMANAC_PROT is no setting; there are ALMANAC_ADMIN_KEY"),
         ("ALMANAC_MONGO_URI", "mongodb://h/almanac", "ALMANAC_ADMIN_KEY is not set: with ALMANAC_MONGO_URI it must"),
     ],
