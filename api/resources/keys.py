@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.openapi.describe import Act
-from api.resources.base import ADMINS, Resource, described
+from api.resources.base import described
+from api.resources.callers import CallerResource
 from api.resources.inputs import NAME_PATTERN
 from ml.database.client import Document
 from ml.identity.caller import ROLES, Caller
@@ -16,7 +17,7 @@ from ml.service import Service
 _READONLY = {"readonly": True}
 
 
-class Keys(Resource):
+class Keys(CallerResource):
     name = "keys"
     singular = "key"
     about = "An API key: what it may do, and whose documents it works with. The key itself is answered once."
@@ -73,9 +74,6 @@ class Keys(Resource):
         "change": Act(summary="Change a key", examples={"forever": {"expires": None}}),
         "delete": Act(summary="Revoke a key", description="It stops within two seconds on every replica."),
     }
-    resource_methods = ["GET", "POST"]
-    item_methods = ["GET", "PATCH", "DELETE"]
-    readers = writers = ADMINS
     secrets = ("key",)
     # Its last use is noted without a new entity tag, so a 304 would hide it.
     conditional = False
@@ -87,11 +85,4 @@ class Keys(Resource):
         self, service: Service, before: Mapping[str, Any], changes: dict[str, Any], scope: Mapping[str, Any]
     ) -> Document | None:
         check_models(before["role"], changes.get("models"))
-        after = super().update(service, before, changes, scope)
-        service.identity.forget(before["_id"])
-        return after
-
-    def remove(self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any]) -> bool:
-        removed = super().remove(service, before, scope)
-        service.identity.forget(before["_id"])
-        return removed
+        return super().update(service, before, changes, scope)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.openapi.describe import Act
-from api.resources.base import ADMINS, Resource, described
+from api.resources.base import described
+from api.resources.callers import CallerResource
 from ml.database.client import Document
 from ml.database.documents import stamp_new
 from ml.identity.caller import ROLES, Caller
@@ -17,7 +18,7 @@ from ml.service import Service
 USER_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}\Z"
 
 
-class Users(Resource):
+class Users(CallerResource):
     name = "users"
     singular = "user"
     about = "A person who logs in with a name and a password. The name is the owner of what is made."
@@ -58,9 +59,6 @@ class Users(Resource):
         "change": Act(summary="Change a user", examples={"out": {"disabled": True}}),
         "delete": Act(summary="Remove a user", description="What the user owns stays; see `run.py erase`."),
     }
-    resource_methods = ["GET", "POST"]
-    item_methods = ["GET", "PATCH", "DELETE"]
-    readers = writers = ADMINS
     secrets = ("password",)
     unique = "name"
     # To hash a password takes a tenth of a second.
@@ -75,11 +73,4 @@ class Users(Resource):
     ) -> Document | None:
         if "password" in changes:
             changes["password_hash"] = hash_password(changes.pop("password"))
-        after = super().update(service, before, changes, scope)
-        service.identity.forget(before["_id"])
-        return after
-
-    def remove(self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any]) -> bool:
-        removed = super().remove(service, before, scope)
-        service.identity.forget(before["_id"])
-        return removed
+        return super().update(service, before, changes, scope)
