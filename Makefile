@@ -65,7 +65,7 @@ stack-test: setup
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 lock:
 	$(LOCK) --upgrade pyproject.toml -o locks/runtime.txt
-	$(LOCK) --upgrade -c locks/runtime.txt --extra openvino --group embedded --group demo --group test --group lint --group bench pyproject.toml -o locks/dev.txt
+	$(LOCK) --upgrade -c locks/runtime.txt --extra openvino --group embedded --group demo --group test --group clients --group browser --group lint --group bench pyproject.toml -o locks/dev.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
