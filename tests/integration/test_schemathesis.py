@@ -97,7 +97,7 @@ def described(api: Api, client: Client, stub: Callable[..., Any], monkeypatch: p
     return schema
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(600 + 10 * EXAMPLES)
 def test_what_is_asked_is_answered_as_documented(described: Any, client: Client, subtests: pytest.Subtests) -> None:
     for result in described.get_all_operations():
         operation = result.ok()
