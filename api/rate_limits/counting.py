@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from limits import RateLimitItem
 from limits.storage import Storage
@@ -45,13 +45,23 @@ class TooMany(ApiError):
         )
 
 
+class _Limit(NamedTuple):
+    """A limit, and what counting asks of it."""
+
+    item: RateLimitItem
+    amount: int
+    seconds: int
+    text: str
+
+
 class RateLimits:
     """The limits, and what was used of them."""
 
     def __init__(self, limits: Sequence[RateLimitItem], storage: Storage) -> None:
         # Short ones first: what they refuse is not taken from the long ones.
         ordered = sorted(limits, key=lambda limit: limit.get_expiry())
-        self._limits = [(limit, limit.get_expiry(), limit.key_for("")) for limit in ordered]
+        self._limits = [_Limit(limit, limit.amount, limit.get_expiry(), str(limit.amount)) for limit in ordered]
+        self._suffixes = [limit.key_for("") for limit in ordered]
         self._policy = ("RateLimit-Policy", ", ".join(f"{limit.amount};w={limit.get_expiry()}" for limit in ordered))
         self._storage = _counter(storage)
         self._errors: tuple[type[Exception], ...] = (*_tuple(storage.base_exceptions), OSError)
@@ -61,6 +71,8 @@ class RateLimits:
         self._asking = threading.Lock()
         #: When the windows of those who have nothing left end: to refuse them is not to cost what an answer does.
         self._used_up: dict[str, float] = {}
+        #: The storage's keys of those who asked before, one for each limit.
+        self._keys: dict[str, tuple[str, ...]] = {}
 
     def count_caller(self, environ: WSGIEnvironment, caller: Caller | None) -> None:
         """Count a request for its key, or where none is needed for its address. Raises TooMany."""
@@ -68,41 +80,51 @@ class RateLimits:
             self.count_address(environ)
         else:
             who = caller.proof or caller.owner
-            if not SANE.match(who):  # some storages take no other keys
-                who = hashlib.sha256(who.encode("utf-8", "surrogatepass")).hexdigest()
-            self._count(environ, f"key:{who}", "with this key")
+            self._count(environ, self._keys.get(who) or self._keys_of(who), "with this key")
 
     def count_address(self, environ: WSGIEnvironment) -> None:
         """Count a request for the address that it came from. Raises TooMany."""
-        self._count(environ, f"address:{_address(environ)}", "from this address")
+        self._count(environ, self._keys_of_address(environ), "from this address")
 
     def refuse_address(self, environ: WSGIEnvironment) -> None:
         """Raise TooMany where the address has nothing left, without counting: for what is costly to look at."""
         if self._used_up:
-            for limit, _, suffix in self._limits:
-                left = self._used_up.get(f"address:{_address(environ)}{suffix}", 0.0) - time.monotonic()
+            for limit, key in zip(self._limits, self._keys_of_address(environ), strict=True):
+                left = self._used_up.get(key, 0.0) - time.monotonic()
                 if left > 0:
                     self._say(environ, limit, 0, left)
-                    raise TooMany("from this address", limit, left)
+                    raise TooMany("from this address", limit.item, left)
 
-    def _count(self, environ: WSGIEnvironment, key: str, who: str) -> None:
+    def _keys_of(self, who: str) -> tuple[str, ...]:
+        # Some storages take no other keys than sane ones.
+        sane = who if SANE.match(who) else hashlib.sha256(who.encode("utf-8", "surrogatepass")).hexdigest()
+        keys = tuple([f"key:{sane}{suffix}" for suffix in self._suffixes])
+        if len(self._keys) >= MANY:
+            self._keys.clear()
+        self._keys[who] = keys
+        return keys
+
+    def _keys_of_address(self, environ: WSGIEnvironment) -> tuple[str, ...]:
+        return tuple([f"address:{_address(environ)}{suffix}" for suffix in self._suffixes])
+
+    def _count(self, environ: WSGIEnvironment, keys: tuple[str, ...], who: str) -> None:
         if MORE_HEADERS in environ:  # a prediction that was looked at before Flask, and then was not plain
             return
-        tightest: tuple[int, float, RateLimitItem] | None = None
-        for limit, seconds, suffix in self._limits:
-            count, left = self._counted(key + suffix, seconds, limit.amount)
+        least, soonest, tightest = math.inf, 0.0, None
+        for limit, key in zip(self._limits, keys, strict=True):
+            count, left = self._counted(key, limit.seconds, limit.amount)
             remaining = limit.amount - count
             if remaining < 0:
                 self._say(environ, limit, 0, left)
-                raise TooMany(who, limit, left)
-            if tightest is None or remaining < tightest[0]:
-                tightest = (remaining, left, limit)
+                raise TooMany(who, limit.item, left)
+            if remaining < least:
+                least, soonest, tightest = remaining, left, limit
         if tightest is not None:
-            self._say(environ, tightest[2], tightest[0], tightest[1])
+            self._say(environ, tightest, int(least), soonest)
 
-    def _say(self, environ: WSGIEnvironment, limit: RateLimitItem, remaining: int, left: float) -> None:
+    def _say(self, environ: WSGIEnvironment, limit: _Limit, remaining: int, left: float) -> None:
         environ[MORE_HEADERS] = (
-            ("RateLimit-Limit", str(limit.amount)),
+            ("RateLimit-Limit", limit.text),
             ("RateLimit-Remaining", str(remaining)),
             ("RateLimit-Reset", str(math.ceil(left))),
             self._policy,
@@ -113,7 +135,7 @@ class RateLimits:
             left = self._used_up.get(key, 0.0) - time.monotonic()
             if left > 0:
                 return amount + 1, left
-        count, left = self._ask(key, seconds)
+        count, left = self._ask(key, seconds) if self._away_until else self._try(key, seconds)
         if count > amount:
             if len(self._used_up) >= MANY:
                 self._used_up.clear()
@@ -121,12 +143,9 @@ class RateLimits:
         return count, left
 
     def _ask(self, key: str, seconds: int) -> tuple[int, float]:
-        """What the storage says; while it is away, what memory does."""
-        away = self._away_until
-        if not away:
-            return self._try(key, seconds)
-        # One asks whether it is back: the others need not wait for it.
-        if time.monotonic() >= away and self._asking.acquire(blocking=False):
+        """While the storage is away: what memory says. One asks whether it is back."""
+        # The others need not wait for it.
+        if time.monotonic() >= self._away_until and self._asking.acquire(blocking=False):
             try:
                 return self._try(key, seconds)
             finally:
