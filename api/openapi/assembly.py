@@ -81,7 +81,7 @@ def assemble(app: Flask) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": INFO,
         "servers": [{"url": "/", "description": "This server"}],
-        "security": [{shared.BEARER: []}],
+        "security": shared.SECURITY,
         "tags": [{"name": name, "description": text} for name, text in tags.items() if name in used],
         "paths": paths,
         "components": components,
@@ -152,7 +152,7 @@ def _operation(operation: Operation, *, public: bool, keyed: bool, parts: bool) 
         }
     made["responses"] = _responses(operation, public=public, keyed=keyed, parts=parts)
     if public:
-        made["security"] = [{}, {shared.BEARER: []}] if operation.key_optional else []
+        made["security"] = [{}, *shared.SECURITY] if operation.key_optional else []
     return made
 
 

@@ -62,15 +62,18 @@ ERROR = named(
     ),
 )
 
-BEARER = "key"
+BEARER, BASIC = "key", "user"
 SECURITY_SCHEMES: dict[str, Any] = {
     BEARER: {
         "type": "http",
         "scheme": "bearer",
         "description": "An API key: `Authorization: Bearer alm_...`. The first start writes the administrator's to "
         "`$ALMANAC_DATA_DIR/admin.key`.",
-    }
+    },
+    BASIC: {"type": "http", "scheme": "basic", "description": "The name and the password of one of the `users`."},
 }
+#: Either of them.
+SECURITY: list[dict[str, list[str]]] = [{BEARER: []}, {BASIC: []}]
 
 _STRING: Schema = {"type": "string"}
 HEADERS: dict[str, Any] = {

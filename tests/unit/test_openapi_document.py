@@ -19,7 +19,7 @@ from api.openapi import document, undescribed
 from api.openapi.assembly import VERSION
 from api.openapi.describe import Answer, Operation, describes, named, no_operation
 from api.openapi.paths import Undescribed, methods_of, path_of
-from api.openapi.shared import BEARER
+from api.openapi.shared import BASIC, BEARER
 from api.resources import RESOURCES
 from api.resources.base import Resource, described
 from tests.snapshots.renew import OPENAPI, openapi_text, plain_app
@@ -103,9 +103,9 @@ def test_lists_say_what_is_in_them(openapi: dict[str, Any]) -> None:
 
 
 def test_only_what_is_public_needs_no_key(openapi: dict[str, Any]) -> None:
-    assert openapi["security"] == [{BEARER: []}]
+    assert openapi["security"] == [{BEARER: []}, {BASIC: []}]
     open_ = {path: operation["security"] for path, _, operation in operations(openapi) if "security" in operation}
-    assert open_ == {"/health/live": [], "/health/ready": [], "/openapi.json": [{}, {BEARER: []}]}
+    assert open_ == {"/health/live": [], "/health/ready": [], "/openapi.json": [{}, {BEARER: []}, {BASIC: []}]}
     for path, _, operation in operations(openapi):
         assert ("401" in operation["responses"]) == (not path.startswith("/health/"))
 
