@@ -38,6 +38,11 @@ class AlmanacRequest(Request):
                 self._cached_data = self._read(length)
         return super().get_data(cache, as_text, parse_form_data)
 
+    def _load_form_data(self) -> None:
+        super()._load_form_data()
+        if None in self.__dict__["form"] or None in self.__dict__["files"]:
+            raise ApiError(422, "the form does not fit", {"": "expected a name for each part, got one without"})
+
     def _read(self, length: int) -> bytes:
         data = read_announced(self.environ["wsgi.input"], length)
         if len(data) < length:
