@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from api.dialects import DIALECTS
 from api.dialects.base import Dialect
 from api.errors import ApiError
 from api.openapi.describe import JSON, Schema, named, record, ref
@@ -172,6 +173,8 @@ _ERRORS: dict[int, tuple[str, str, str, tuple[str, ...]]] = {
           "600 requests a minute are allowed: the next in 12 s", ("Retry-After",)),
     500: ("Unexpected", "Something went wrong that should not; the log has it under the request's id.",
           "unexpected error; the log has it under request 3c1a7c1d50cf4e0f8e1c5b7a0f3f9c52", ()),
+    501: ("NotImplemented", "Other servers have this; here it is done otherwise.",
+          "models are loaded by Almanac itself: see /api/v1/models", ()),
     503: ("Unavailable", "The database is away, or too much is under way: try again after `Retry-After` seconds.",
           "60 requests are under way already", ("Retry-After",)),
     504: ("DeadlinePassed", "There was no answer in time; rows may have been stored: look by `request`.",
@@ -227,7 +230,13 @@ def header_parameter(key: str) -> dict[str, Any]:
 
 def header_parameters() -> dict[str, Any]:
     """The request headers as components."""
-    return {key: {"in": "header", **parameter} for key, parameter in REQUEST_HEADERS.items()}
+    more = {key: parameter for dialect in DIALECTS for key, parameter in dialect.request_headers.items()}
+    return {key: {"in": "header", **parameter} for key, parameter in (REQUEST_HEADERS | more).items()}
+
+
+def headers() -> dict[str, Any]:
+    """The headers of answers as components."""
+    return HEADERS | {name: header for dialect in DIALECTS for name, header in dialect.answer_headers.items()}
 
 
 def common_errors(*, public: bool, body: bool, path: bool, keyed: bool) -> list[int]:
