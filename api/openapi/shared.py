@@ -173,8 +173,6 @@ _ERRORS: dict[int, tuple[str, str, str, tuple[str, ...]]] = {
           "600 requests a minute are allowed: the next in 12 s", ("Retry-After",)),
     500: ("Unexpected", "Something went wrong that should not; the log has it under the request's id.",
           "unexpected error; the log has it under request 3c1a7c1d50cf4e0f8e1c5b7a0f3f9c52", ()),
-    501: ("NotImplemented", "Other servers have this; here it is done otherwise.",
-          "models are loaded by Almanac itself: see /api/v1/models", ()),
     503: ("Unavailable", "The database is away, or too much is under way: try again after `Retry-After` seconds.",
           "60 requests are under way already", ("Retry-After",)),
     504: ("DeadlinePassed", "There was no answer in time; rows may have been stored: look by `request`.",

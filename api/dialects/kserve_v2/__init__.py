@@ -17,7 +17,7 @@ from api.dialects.kserve_v2.inference_request import Asked, read_asked
 from api.dialects.kserve_v2.metadata import EXTENSIONS, config, index, metadata, statistics
 from api.dialects.predicting import available, call_it, classes_of, predict, the_service, version_or_alias
 from api.errors import ApiError
-from api.openapi.describe import JSON, Answer, Body, Media, Operation, describes
+from api.openapi.describe import JSON, Answer, Body, Media, Operation, describes, no_operation
 from api.predict_request import Fields
 from api.render import MIME, dumps, loads
 from api.resources.base import ALL, EDITORS, USERS
@@ -39,7 +39,11 @@ _STARTING = Answer("Not yet, or not now.", {JSON: Media(described.HEALTH, {"no":
 
 
 @blueprint.get("/health/live")
-@describes(read_operation("kserveLive", "Ask whether the process runs", described.LIVE, "It runs.", never=(400, 503)))
+@describes(
+    read_operation(
+        "kserveLive", "Ask whether the process runs", described.LIVE, "It runs.", {"live": True}, never=(400, 503)
+    )
+)
 def live() -> AlmanacResponse:
     """200 while the process runs."""
     return _json({"live": True})
@@ -65,7 +69,11 @@ def ready() -> AlmanacResponse:
 
 
 @blueprint.get("")
-@describes(read_operation("kserveServer", "Read what this server is", described.SERVER, "Its name and extensions."))
+@describes(
+    read_operation(
+        "kserveServer", "Read what this server is", described.SERVER, "Its name and extensions.", described.A_SERVER
+    )
+)
 def server() -> AlmanacResponse:
     """The server's metadata."""
     return _json({"name": "almanac", "version": VERSION, "extensions": EXTENSIONS})
@@ -107,7 +115,7 @@ def _infer(name: str, version: str | None = None) -> AlmanacResponse:
     return AlmanacResponse(made, headers=headers | encoding, mimetype=kind)
 
 
-_MODEL = (described.METADATA, "Its versions, inputs and outputs.")
+_MODEL = (described.METADATA, "Its versions, inputs and outputs.", described.A_MODEL)
 
 
 @blueprint.get("/models/<name>")
@@ -159,7 +167,7 @@ def _is_ready(name: str, version: str | None = None) -> AlmanacResponse:
     return _json({"name": name, "ready": fine}, 200 if fine else 400)
 
 
-_CONFIG = (described.CONFIG, "As far as Triton's fields have a meaning here.")
+_CONFIG = (described.CONFIG, "As far as Triton's fields have a meaning here.", described.A_CONFIG)
 
 
 @blueprint.get("/models/<name>/config")
@@ -180,7 +188,7 @@ def _config(name: str, version: str | None = None) -> AlmanacResponse:
     return _json(config(available(name, *version_or_alias(version)), the_service().limits.max_batch))
 
 
-_COUNTED = (described.STATISTICS, "Added up from the results that the caller may see.")
+_COUNTED = (described.STATISTICS, "Added up from the results that the caller may see.", described.SOME_STATISTICS)
 
 
 @blueprint.get("/models/stats")
@@ -224,7 +232,11 @@ def _visible() -> list[Version]:
         tag=TAG,
         summary="List the models",
         body=Body({JSON: Media(described.INDEX_REQUEST, {"ready": {"ready": True}})}, required=False),
-        answers={200: Answer("Every version that is not retired.", {JSON: Media(described.INDEX)})},
+        answers={
+            200: Answer(
+                "Every version that is not retired.", {JSON: Media(described.INDEX, {"some": described.AN_INDEX})}
+            )
+        },
     )
 )
 def repository_index() -> AlmanacResponse:
@@ -234,34 +246,18 @@ def repository_index() -> AlmanacResponse:
         asked = loads(data) if data.strip() else {}
     except ValueError as error:
         raise ApiError(422, f"the body is not JSON: {error}") from None
-    only_ready = asked.get("ready") if isinstance(asked, dict) else asked
-    if only_ready is not None and not isinstance(only_ready, bool):
+    only_ready = asked.get("ready", False) if isinstance(asked, dict) else None
+    if not isinstance(only_ready, bool):
         raise ApiError(422, "expected an object with ready, which is true or false")
-    return _json(index(_visible(), bool(only_ready)))
-
-
-def _not_here(id_: str, summary: str) -> Operation:
-    return Operation(
-        id=id_, tag=TAG, summary=summary, answers={}, errors={501: "Models are managed through `/api/v1/models`."}
-    )
+    return _json(index(_visible(), only_ready))
 
 
 @blueprint.post("/repository/models/<name>/load")
-@describes(_not_here("kserveLoad", "Refuse to load a model"))
-def load(name: str) -> AlmanacResponse:
-    """Refused: which versions are loaded is Almanac's own affair."""
-    raise _managed(name)
-
-
 @blueprint.post("/repository/models/<name>/unload")
-@describes(_not_here("kserveUnload", "Refuse to unload a model"))
-def unload(name: str) -> AlmanacResponse:
-    """Refused, as `load`."""
-    raise _managed(name)
-
-
-def _managed(name: str) -> ApiError:
-    return ApiError(501, f"the model {name[:100]!r} is managed through /api/v1/models: it is loaded while it is there")
+@no_operation
+def load_or_unload(name: str) -> AlmanacResponse:
+    """Refused: which versions are loaded is Almanac's own affair."""
+    raise ApiError(400, f"the model {name[:100]!r} is managed through /api/v1/models: it is loaded while it is there")
 
 
 _READS = (
@@ -278,8 +274,7 @@ DIALECT = Dialect(
         (f"{TAG}.repository_index", "POST"): ALL,
         (f"{TAG}.infer", "POST"): USERS,
         (f"{TAG}.infer_with_version", "POST"): USERS,
-        (f"{TAG}.load", "POST"): EDITORS,
-        (f"{TAG}.unload", "POST"): EDITORS,
+        (f"{TAG}.load_or_unload", "POST"): EDITORS,
     },
     public=frozenset({f"{TAG}.live", f"{TAG}.ready"}),
     # Triton has 400 for every kind of wrong request, and a model that is not ready is unavailable.

@@ -205,6 +205,28 @@ _ANSWER = {
     "model_version": "1",
     "outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 3], "data": [0.9, 0.07, 0.03]}],
 }
+_FED, _GIVEN = {"name": "measures"}, {"name": "y"}
+A_MODEL = {
+    "name": "iris",
+    "versions": ["1"],
+    "platform": "onnxruntime_onnx",
+    "inputs": [{**_FED, "datatype": "FP32", "shape": [-1, 4]}],
+    "outputs": [{**_GIVEN, "datatype": "FP32", "shape": [-1, 3]}],
+}
+A_CONFIG = {
+    "name": "iris",
+    "platform": "onnxruntime_onnx",
+    "backend": "onnx",
+    "version_policy": {"specific": {"versions": [1]}},
+    "max_batch_size": 10_000,
+    "input": [{**_FED, "data_type": "TYPE_FP32", "dims": [4]}],
+    "output": [{**_GIVEN, "data_type": "TYPE_FP32", "dims": [3]}],
+    "dynamic_batching": {"preferred_batch_size": [64], "max_queue_delay_microseconds": 0},
+}
+_SOME = {"name": "iris", "version": "1", "last_inference": 1767268800000, "inference_count": 360, "execution_count": 12}
+SOME_STATISTICS = {"model_stats": [_SOME]}
+AN_INDEX = [{"name": "iris", "version": "1", "state": "READY", "reason": ""}]
+A_SERVER = {"name": "almanac", "version": "0.1.0", "extensions": ["binary_tensor_data", "classification"]}
 _PATH = {"version": "A version's number, or an alias."}
 
 

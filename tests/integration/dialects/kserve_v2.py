@@ -27,8 +27,8 @@ GET    /v2/models/stats                                         200 200 200 200 
 GET    /v2/models/<name>/stats                                  200 200 200 200 200 401
 GET    /v2/models/<name>/versions/<version>/stats               200 200 200 200 200 401
 POST   /v2/repository/index                                     200 200 200 200 200 401
-POST   /v2/repository/models/<name>/load                        403 403 403 501 501 401
-POST   /v2/repository/models/<name>/unload                      403 403 403 501 501 401
+POST   /v2/repository/models/<name>/load                        403 403 403 400 400 401
+POST   /v2/repository/models/<name>/unload                      403 403 403 400 400 401
 """
 NOT_THERE = ("/v2/nope", "/v2/models/sums/nope", "/v2/models/sums/generate", "/v2/trace/setting")
 STATUSES: Mapping[int, int] = {409: 503, 422: 400}
