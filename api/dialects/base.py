@@ -16,6 +16,7 @@ from flask import Blueprint
 
 from api.errors import ApiError
 from api.openapi.describe import Schema
+from api.plain import Plain
 from api.render import dumps
 from api.resources.base import Roles
 
@@ -43,6 +44,8 @@ class Dialect:
     #: Headers of its requests and answers for the OpenAPI document, as shared.REQUEST_HEADERS and HEADERS there.
     request_headers: Mapping[str, Schema] = field(default_factory=dict)
     answer_headers: Mapping[str, Schema] = field(default_factory=dict)
+    #: How its predictions are answered before Flask where they are plain; None: they never are.
+    plain: Plain | None = None
     #: What it is, in a sentence; its name is the tag of its operations.
     about: str
 
