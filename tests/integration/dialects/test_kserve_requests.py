@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.conftest import Api
+from api import create_app
+from ml.identity.keys import create_key
+from settings import Settings
+from tests.conftest import ADMIN_KEY, Api
 from tests.integration.rest import ROW, Client, nothing_stored, stored, tensor
 
 URL = "/v2/models/sums/infer"
@@ -286,6 +289,22 @@ def test_bodies_that_are_compressed(client: Client, make_api: Callable[..., Api]
     assert answer.headers["Content-Encoding"] == "gzip"
     assert json.loads(gzip.decompress(answer.data))["outputs"][0]["data"] == [6, 7]
     assert "Content-Encoding" not in infer(api, body, {"Accept-Encoding": "gzip, deflate"}).headers
+
+
+def test_a_key_for_some_models_sees_no_others(client: Client, serve: Callable[..., Any], tmp_path: Any) -> None:
+    serve()
+    serve(name="others")
+    app = create_app(Settings(data_dir=tmp_path, admin_key=ADMIN_KEY, _env_file=None), client)
+    try:
+        asked = Api(app.test_client(), create_key(client["almanac"], "user", "eve", models=["sums"])[1])
+        assert [entry["name"] for entry in asked.post("/v2/repository/index").json] == ["sums"]
+        assert [one["name"] for one in asked.get("/v2/models/stats").json["model_stats"]] == ["sums"]
+        for path in ("", "/ready", "/config", "/stats", "/versions/1"):
+            assert asked.get(f"/v2/models/sums{path}").status_code == 200
+            refused = asked.get(f"/v2/models/others{path}")
+            assert (refused.status_code, list(refused.json)) == (403, ["error"])
+    finally:
+        app.extensions["service"].close()
 
 
 def test_the_route_and_what_comes_before_it_answer_alike(
