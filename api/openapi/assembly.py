@@ -23,7 +23,8 @@ INFO = {
     "summary": "A model server that remembers: every prediction is a document that can be queried.",
     "description": "Every request but health checks needs a key. Errors have one shape everywhere, but where "
     "other servers' protocols are spoken, which have their own: `_error` with the status and a message, and `_issues` "
-    "that name each field, or place in what was sent, with what was expected and what came. A path answers a method that it does not have with 405.\n\n"
+    "that name each field, or place in what was sent, with what was expected and what came. A path answers a "
+    "method that it does not have with 405.\n\n"
     "Every answer has `X-Content-Type-Options`, `Content-Security-Policy`, `Referrer-Policy` and `Cache-Control`; with "
     "TLS `Strict-Transport-Security`; where requests are limited, `RateLimit-Policy`, `RateLimit-Limit`, "
     "`RateLimit-Remaining` and `RateLimit-Reset`.\n\n"
