@@ -20,6 +20,8 @@ log = logging.getLogger("almanac.access")
 
 SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 JSON = "application/json"
+#: Probes: asked for by address, of whatever name, often, and even of a server that is full.
+HEALTH = ("/health/", "/v2/health/")
 
 
 class AlmanacRequest(Request):
@@ -86,6 +88,11 @@ def request_id(environ: Mapping[str, Any]) -> str:
     return given if given and SANE_ID.match(given) else _new_id()
 
 
+def named(environ: Mapping[str, Any], given: str | None) -> str | None:
+    """The id that a request's body gives it, where that is a sane one and no header gives it another."""
+    return given if given and "HTTP_X_REQUEST_ID" not in environ and SANE_ID.match(given) else None
+
+
 def _new_id() -> str:
     # Not os.urandom: it lets go of the interpreter, which costs a turn under load, and an id is no secret.
     return f"{random.getrandbits(128):032x}"
@@ -125,7 +132,7 @@ def log_answer(environ: Mapping[str, Any], id_: str, status: int, began: float |
     """The line of the access log for an answer; `began` is monotonic."""
     path = environ["PATH_INFO"]
     # Probes come every few seconds and say nothing.
-    level = logging.DEBUG if path.startswith("/health/") else logging.INFO
+    level = logging.DEBUG if path.startswith(HEALTH) else logging.INFO
     if log.isEnabledFor(level):
         method = environ["REQUEST_METHOD"]
         ms = round((time.monotonic() - began) * 1000, 2) if began else None

@@ -7,23 +7,24 @@ from typing import Any
 
 from flask import Flask
 
+from api.dialects import DIALECTS
+from api.dialects.base import Dialect
 from api.idempotency import ENDPOINTS as KEYED
 from api.openapi import shared
 from api.openapi.describe import SCHEMAS, Answer, Media, Operation, Query, Schema
 from api.openapi.paths import Undescribed, described, methods_of, path_of, path_schemas
 from api.openapi.resources import fields_undescribed, lacking, schemas_of
 from api.resources import RESOURCES
-
-#: The version of Almanac, as pyproject.toml has it.
-VERSION = "0.1.0"
+from api.version import VERSION as VERSION
 
 INFO = {
     "title": "Almanac",
     "version": VERSION,
     "summary": "A model server that remembers: every prediction is a document that can be queried.",
-    "description": "Every request but health checks needs a key. Errors have one shape everywhere: `_error` with the "
-    "status and a message, and `_issues` that name each field, or place in what was sent, with what was expected and "
-    "what came. A path answers a method that it does not have with 405.\n\n"
+    "description": "Every request but health checks needs a key. Errors have one shape everywhere, but where "
+    "other servers' protocols are spoken, which have their own: `_error` with the status and a message, and `_issues` "
+    "that name each field, or place in what was sent, with what was expected and what came. A path answers a "
+    "method that it does not have with 405.\n\n"
     "Every answer has `X-Content-Type-Options`, `Content-Security-Policy`, `Referrer-Policy` and `Cache-Control`; with "
     "TLS `Strict-Transport-Security`; where requests are limited, `RateLimit-Policy`, `RateLimit-Limit`, "
     "`RateLimit-Remaining` and `RateLimit-Reset`.\n\n"
@@ -37,6 +38,7 @@ TAGS = {
     "health": "Whether the process runs, and whether it can be sent requests.",
     "operations": "What is counted and timed, and this document.",
     "webhooks": "The secret that signs what the webhooks of jobs are sent.",
+    **{dialect.name: dialect.about for dialect in DIALECTS},
 }
 
 
@@ -64,6 +66,7 @@ def assemble(app: Flask) -> dict[str, Any]:
                 public=rule.endpoint in app.extensions["public"],
                 keyed=rule.endpoint in KEYED and method == "POST",
                 parts=bool(rule.arguments),
+                dialect=next((dialect for dialect in DIALECTS if dialect.name == rule.endpoint.split(".")[0]), None),
             )
             used.add(operation.tag)
     schemas = dict(SCHEMAS)
@@ -71,9 +74,10 @@ def assemble(app: Flask) -> dict[str, Any]:
         schemas |= schemas_of(resource)
     components = {
         "schemas": schemas,
-        "responses": shared.responses(),
+        "responses": shared.responses()
+        | {name: response for dialect in DIALECTS for name, response in shared.responses(dialect).items()},
         "parameters": shared.header_parameters(),
-        "headers": shared.HEADERS,
+        "headers": shared.headers(),
         "securitySchemes": shared.SECURITY_SCHEMES,
     }
     tags = {name: resource.about for name, resource in RESOURCES.items()} | TAGS
@@ -132,7 +136,9 @@ def _path_parameters(schemas: Mapping[str, Schema], operation: Operation) -> lis
     return [*parameters, shared.header_parameter("X-Request-ID")]
 
 
-def _operation(operation: Operation, *, public: bool, keyed: bool, parts: bool) -> dict[str, Any]:
+def _operation(
+    operation: Operation, *, public: bool, keyed: bool, parts: bool, dialect: Dialect | None
+) -> dict[str, Any]:
     made: dict[str, Any] = {
         "operationId": operation.id,
         "tags": [operation.tag],
@@ -150,19 +156,25 @@ def _operation(operation: Operation, *, public: bool, keyed: bool, parts: bool) 
             "content": {kind: _media(media) for kind, media in operation.body.content.items()},
             "required": operation.body.required,
         }
-    made["responses"] = _responses(operation, public=public, keyed=keyed, parts=parts)
+    made["responses"] = _responses(operation, public=public, keyed=keyed, parts=parts, dialect=dialect)
     if public:
         made["security"] = [{}, *shared.SECURITY] if operation.key_optional else []
     return made
 
 
-def _responses(operation: Operation, *, public: bool, keyed: bool, parts: bool) -> dict[str, Any]:
+def _responses(
+    operation: Operation, *, public: bool, keyed: bool, parts: bool, dialect: Dialect | None
+) -> dict[str, Any]:
     answers = {status: _answer(answer, keyed=keyed) for status, answer in operation.answers.items()}
     common = shared.common_errors(public=public, body=operation.body is not None, path=parts, keyed=keyed)
+    if dialect is not None:
+        common = [dialect.status(status) for status in common]
     errors = dict.fromkeys((status for status in common if status not in operation.never), "") | dict(operation.errors)
     for status, text in errors.items():
         if status not in answers:
-            answers[status] = shared.error_response(status, text) if text else shared.error_ref(status)
+            answers[status] = (
+                shared.error_response(status, text, dialect) if text else shared.error_ref(status, dialect)
+            )
     return {str(status): answers[status] for status in sorted(answers)}
 
 
