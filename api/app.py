@@ -17,6 +17,7 @@ from api.auth.credentials import Authenticator, Credentials
 from api.auth.guard import protect
 from api.auth.keys import admin_key_in
 from api.data import SharedMongo
+from api.dialects import DIALECTS
 from api.edge import Edge
 from api.rate_limits import hooks as rate_limits
 from api.resources import domain
@@ -56,7 +57,7 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
         settings.executor,
         settings.webhook_private_targets,
     )
-    errors.register(app)
+    errors.register(app, DIALECTS)
     render.register(app)
     requests.register(app)
     places = doors.guard(app, settings.threads)
@@ -71,10 +72,12 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
         rate_limits.after_authentication(app, limits)
     for routes in (predict, model_files, input_files, jobs, keys, metrics, health, webhooks, openapi, docs):
         app.register_blueprint(routes.blueprint)
+    for dialect in DIALECTS:
+        app.register_blueprint(dialect.blueprint)
     endpoints.register(app)
     idempotency.register(app)
     early.register(app, places, authenticator, limits, cors=bool(settings.cors_origins))
-    app.wsgi_app = Edge(app.wsgi_app, settings.hosts, tls=settings.tls is not None)
+    app.wsgi_app = Edge(app.wsgi_app, settings.hosts, tls=settings.tls is not None, dialects=DIALECTS)
     return app
 
 

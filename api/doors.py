@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 
+from api.requests import HEALTH
 from ml.service import Admission
 
 #: Threads that only health may use. A database that hangs would otherwise hold them all, one list each.
@@ -21,7 +22,7 @@ def guard(app: Flask, threads: int) -> Admission:
     places = Admission(threads - FOR_HEALTH, "requests")
 
     def enter() -> None:
-        if not request.environ["PATH_INFO"].startswith("/health/"):
+        if not request.environ["PATH_INFO"].startswith(HEALTH):
             places.take()
             g.inside = True
 

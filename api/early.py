@@ -20,7 +20,7 @@ from api.application import Application
 from api.auth.credentials import Authenticator
 from api.auth.guard import caller_of
 from api.auth.permissions import permit
-from api.errors import ApiError, from_service, unexpected
+from api.errors import ApiError, from_service, said, unexpected
 from api.predict_request import NPY, plain_fields
 from api.rate_limits.counting import RateLimits, TooMany
 from api.render import MIME
@@ -83,6 +83,7 @@ class Early:
         self._most_bytes: int = app.config["MAX_CONTENT_LENGTH"]
         self._limits = limits
         self._more = more
+        self._dialects = app.extensions["dialects"]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer, or leave it to the application."""
@@ -91,7 +92,7 @@ class Early:
             refusal = self._service.admission.refusal()
             if refusal is not None:
                 error = from_service(refusal, "-")
-                return _send_error(error, ("", ""), environ, start_response, time.monotonic(), request_id(environ))
+                return self._send_error(error, ("", ""), environ, start_response, time.monotonic(), request_id(environ))
             found = self._plain(environ)
             if found is not None:
                 answer = self._answer(environ, start_response, *found)
@@ -131,7 +132,7 @@ class Early:
                 asked = Prediction(owner=caller.owner, model=values["name"], request=request_id(environ), **fields)
                 return self._predict(environ, start_response, asked, live, began)
         except TooMany as refusal:
-            return _send_error(refusal, ("", ""), environ, start_response, began, request_id(environ))
+            return self._send_error(refusal, ("", ""), environ, start_response, began, request_id(environ))
         except (ApiError, ServiceError):
             pass  # the route meets it again
         finally:
@@ -166,24 +167,24 @@ class Early:
         except Exception as problem:  # noqa: BLE001  # as the application's own handler
             error = unexpected(problem, "POST", environ["PATH_INFO"], id_)
         if error is not None:
-            return _send_error(error, live.version.key, environ, start_response, began, id_)
+            return self._send_error(error, live.version.key, environ, start_response, began, id_)
         count_request((answer.model, answer.version), 200)
         start_response("200 OK", [("Content-Type", MIME), ("Content-Length", str(len(body))), ("X-Request-ID", id_)])
         log_answer(environ, id_, 200, began)
         return [body]
 
-
-def _send_error(
-    error: ApiError,
-    model: tuple[str, int | str],
-    environ: WSGIEnvironment,
-    start_response: StartResponse,
-    began: float,
-    id_: str,
-) -> list[bytes]:
-    body = error.body()
-    headers = {**error.headers, "Content-Type": MIME, "Content-Length": str(len(body)), "X-Request-ID": id_}
-    start_response(f"{error.code} {HTTP_STATUS_CODES[error.code].upper()}", list(headers.items()))
-    count_request(model, error.code)
-    log_answer(environ, id_, error.code, began)
-    return [body]
+    def _send_error(
+        self,
+        error: ApiError,
+        model: tuple[str, int | str],
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        began: float,
+        id_: str,
+    ) -> list[bytes]:
+        code, body = said(error, environ["PATH_INFO"], self._dialects)
+        headers = {**error.headers, "Content-Type": MIME, "Content-Length": str(len(body)), "X-Request-ID": id_}
+        start_response(f"{code} {HTTP_STATUS_CODES[code].upper()}", list(headers.items()))
+        count_request(model, code)
+        log_answer(environ, id_, code, began)
+        return [body]

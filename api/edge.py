@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from api.errors import ApiError
+from werkzeug.http import HTTP_STATUS_CODES
+
+from api.errors import ApiError, Speaker, said
 from api.render import MIME
-from api.requests import log_answer, request_id
+from api.requests import HEALTH, log_answer, request_id
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -23,8 +25,6 @@ Header = tuple[str, str]
 #: In a request's environment: headers that its answer is to have besides.
 MORE_HEADERS = "almanac.headers"
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
-#: Asked by address, of whatever name: health says nothing that a page of another site could use.
-HEALTH = ("/health/", "/v2/health/")
 #: Hosts that are remembered to be trusted, and combinations of headers.
 MOST_REMEMBERED = 64
 
@@ -46,8 +46,11 @@ UNTAGGED: Header = ("Cache-Control", "no-store")
 class Edge:
     """The WSGI application around all others."""
 
-    def __init__(self, inside: WSGI, hosts: Collection[str] = (), *, tls: bool = False) -> None:
+    def __init__(
+        self, inside: WSGI, hosts: Collection[str] = (), *, tls: bool = False, dialects: Sequence[Speaker] = ()
+    ) -> None:
         self._inside = inside
+        self._dialects = dialects
         self._hosts = frozenset(hosts)
         #: Those of which every name below is trusted too.
         self._domains = tuple(host for host in hosts if host.startswith("."))
@@ -63,7 +66,7 @@ class Edge:
             return start_response(status, self._completed(headers, environ), *failed)
 
         if self._hosts and not self._trusts(environ):
-            return _refuse(environ, start)
+            return self._refuse(environ, start)
         return self._inside(environ, start)
 
     def _completed(self, headers: list[Header], environ: WSGIEnvironment) -> list[Header]:
@@ -81,6 +84,7 @@ class Edge:
 
     def _trusts(self, environ: WSGIEnvironment) -> bool:
         host = environ.get("HTTP_HOST", "")
+        # Health says nothing that a page of another site could use.
         if host in self._known or environ["PATH_INFO"].startswith(HEALTH):
             return True
         found = HOST.fullmatch(host.lower())
@@ -92,12 +96,12 @@ class Edge:
             self._known.add(host)
         return True
 
-
-def _refuse(environ: WSGIEnvironment, start: Callable[..., Any]) -> list[bytes]:
-    began, id_ = time.monotonic(), request_id(environ)
-    host = environ.get("HTTP_HOST", "")
-    error = ApiError(400, "the request is for another host", {"Host": f"{host[:100]!r} is none of this server's"})
-    body = error.body()
-    start("400 BAD REQUEST", [("Content-Type", MIME), ("Content-Length", str(len(body))), ("X-Request-ID", id_)])
-    log_answer(environ, id_, 400, began)
-    return [body] if environ["REQUEST_METHOD"] != "HEAD" else []
+    def _refuse(self, environ: WSGIEnvironment, start: Callable[..., Any]) -> list[bytes]:
+        began, id_ = time.monotonic(), request_id(environ)
+        host = environ.get("HTTP_HOST", "")
+        error = ApiError(400, "the request is for another host", {"Host": f"{host[:100]!r} is none of this server's"})
+        code, body = said(error, environ["PATH_INFO"], self._dialects)
+        headers = [("Content-Type", MIME), ("Content-Length", str(len(body))), ("X-Request-ID", id_)]
+        start(f"{code} {HTTP_STATUS_CODES[code].upper()}", headers)
+        log_answer(environ, id_, code, began)
+        return [body] if environ["REQUEST_METHOD"] != "HEAD" else []

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from bson.errors import BSONError
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from pymongo.errors import ExecutionTimeout, PyMongoError
 from werkzeug.exceptions import HTTPException
 
@@ -35,16 +35,39 @@ class ApiError(Exception):
         self.issues = dict(issues or {})
         self.headers = dict(headers or {})
 
-    def body(self) -> bytes:
-        """What the answer says, as JSON."""
+    def shown(self) -> dict[str, Any]:
+        """What the answer says."""
         body: dict[str, Any] = {"_status": "ERR", "_error": {"code": self.code, "message": self.message}}
         if self.issues:
             body["_issues"] = self.issues
-        return dumps(body)
+        return body
+
+    def body(self) -> bytes:
+        """The same as JSON."""
+        return dumps(self.shown())
 
     def response(self) -> Response:
-        """The JSON answer."""
-        return Response(self.body(), self.code, self.headers, mimetype="application/json")
+        """The JSON answer, in the shape of whoever answers at this request's path."""
+        code, body = said(self, request.path, current_app.extensions["dialects"])
+        return Response(body, code, self.headers, mimetype="application/json")
+
+
+class Speaker(Protocol):
+    """Whoever answers on some paths, and says errors there in another protocol's words: see api/dialects/base.py."""
+
+    def owns(self, path: str) -> bool:
+        """Whether what is answered at this path is said by this one."""
+
+    def said(self, error: ApiError) -> tuple[int, bytes]:
+        """The status and the body of an error."""
+
+
+def said(error: ApiError, path: str, dialects: Sequence[Speaker]) -> tuple[int, bytes]:
+    """The status and the body of an error as it is answered at a path."""
+    for dialect in dialects:
+        if dialect.owns(path):
+            return dialect.said(error)
+    return error.code, error.body()
 
 
 #: What the service refuses or fails at, as an HTTP status.
@@ -100,8 +123,9 @@ def answer_to(error: service.ServiceError | PyMongoError) -> Response:
     return (from_service(error) if isinstance(error, service.ServiceError) else from_database(error)).response()
 
 
-def register(app: Flask) -> None:
-    """Let every error that a request meets be answered in the one shape."""
+def register(app: Flask, dialects: Sequence[Speaker] = ()) -> None:
+    """Let every error that a request meets be answered in the one shape; on the paths of `dialects` in theirs."""
+    app.extensions["dialects"] = tuple(dialects)
     app.register_error_handler(ApiError, lambda error: error.response())
     app.register_error_handler(service.ServiceError, answer_to)
     app.register_error_handler(PyMongoError, answer_to)

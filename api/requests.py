@@ -20,6 +20,8 @@ log = logging.getLogger("almanac.access")
 
 SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 JSON = "application/json"
+#: Probes: asked for by address, of whatever name, often, and even of a server that is full.
+HEALTH = ("/health/", "/v2/health/")
 
 
 class AlmanacRequest(Request):
@@ -120,7 +122,7 @@ def log_answer(environ: Mapping[str, Any], id_: str, status: int, began: float |
     """The line of the access log for an answer; `began` is monotonic."""
     path = environ["PATH_INFO"]
     # Probes come every few seconds and say nothing.
-    level = logging.DEBUG if path.startswith("/health/") else logging.INFO
+    level = logging.DEBUG if path.startswith(HEALTH) else logging.INFO
     if log.isEnabledFor(level):
         method = environ["REQUEST_METHOD"]
         ms = round((time.monotonic() - began) * 1000, 2) if began else None

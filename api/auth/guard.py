@@ -8,6 +8,7 @@ from flask import Flask, current_app, g, request
 
 from api.auth.credentials import Authenticator
 from api.auth.permissions import permit
+from api.dialects import DIALECTS
 from api.errors import ApiError
 from ml.errors import ServiceError
 from ml.identity.caller import Caller
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 #: Endpoints that answer without a key.
 PUBLIC = frozenset(
     {"health.live", "health.ready", "openapi.document", "docs.page", "docs.page_with_slash", "docs.file"}
-)
+).union(*(dialect.public for dialect in DIALECTS))
 
 #: Where a WSGI environment has why its caller was refused.
 REFUSED = "almanac.refused"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from api.dialects import DIALECTS
 from api.errors import ApiError
 from api.resources import RESOURCES
 from api.resources.base import ADMINS, ALL, EDITORS, USERS, Roles
@@ -41,7 +42,12 @@ def _of_resources() -> Iterator[tuple[tuple[str, str], Roles]]:
         yield (f"{name}|item_post_override", "POST"), resource.readers
 
 
-PERMISSIONS: Mapping[tuple[str, str], Roles] = {**ROUTES, **dict(_of_resources())}
+def _of_dialects() -> Iterator[tuple[tuple[str, str], Roles]]:
+    for dialect in DIALECTS:
+        yield from dialect.permissions.items()
+
+
+PERMISSIONS: Mapping[tuple[str, str], Roles] = {**ROUTES, **dict(_of_dialects()), **dict(_of_resources())}
 #: Each endpoint's roles for OPTIONS: who may do anything there.
 _ANYTHING = {
     endpoint: frozenset[Any]().union(*(roles for (other, _), roles in PERMISSIONS.items() if other == endpoint))

@@ -7,6 +7,8 @@ from typing import Any
 
 from flask import Flask
 
+from api.dialects import DIALECTS
+from api.dialects.base import Dialect
 from api.idempotency import ENDPOINTS as KEYED
 from api.openapi import shared
 from api.openapi.describe import SCHEMAS, Answer, Media, Operation, Query, Schema
@@ -37,6 +39,7 @@ TAGS = {
     "health": "Whether the process runs, and whether it can be sent requests.",
     "operations": "What is counted and timed, and this document.",
     "webhooks": "The secret that signs what the webhooks of jobs are sent.",
+    **{dialect.name: dialect.about for dialect in DIALECTS},
 }
 
 
@@ -64,6 +67,7 @@ def assemble(app: Flask) -> dict[str, Any]:
                 public=rule.endpoint in app.extensions["public"],
                 keyed=rule.endpoint in KEYED and method == "POST",
                 parts=bool(rule.arguments),
+                dialect=next((dialect for dialect in DIALECTS if dialect.name == rule.endpoint.split(".")[0]), None),
             )
             used.add(operation.tag)
     schemas = dict(SCHEMAS)
@@ -71,7 +75,8 @@ def assemble(app: Flask) -> dict[str, Any]:
         schemas |= schemas_of(resource)
     components = {
         "schemas": schemas,
-        "responses": shared.responses(),
+        "responses": shared.responses()
+        | {name: response for dialect in DIALECTS for name, response in shared.responses(dialect).items()},
         "parameters": shared.header_parameters(),
         "headers": shared.HEADERS,
         "securitySchemes": shared.SECURITY_SCHEMES,
@@ -132,7 +137,9 @@ def _path_parameters(schemas: Mapping[str, Schema], operation: Operation) -> lis
     return [*parameters, shared.header_parameter("X-Request-ID")]
 
 
-def _operation(operation: Operation, *, public: bool, keyed: bool, parts: bool) -> dict[str, Any]:
+def _operation(
+    operation: Operation, *, public: bool, keyed: bool, parts: bool, dialect: Dialect | None
+) -> dict[str, Any]:
     made: dict[str, Any] = {
         "operationId": operation.id,
         "tags": [operation.tag],
@@ -150,19 +157,25 @@ def _operation(operation: Operation, *, public: bool, keyed: bool, parts: bool) 
             "content": {kind: _media(media) for kind, media in operation.body.content.items()},
             "required": operation.body.required,
         }
-    made["responses"] = _responses(operation, public=public, keyed=keyed, parts=parts)
+    made["responses"] = _responses(operation, public=public, keyed=keyed, parts=parts, dialect=dialect)
     if public:
         made["security"] = [{}, {shared.BEARER: []}] if operation.key_optional else []
     return made
 
 
-def _responses(operation: Operation, *, public: bool, keyed: bool, parts: bool) -> dict[str, Any]:
+def _responses(
+    operation: Operation, *, public: bool, keyed: bool, parts: bool, dialect: Dialect | None
+) -> dict[str, Any]:
     answers = {status: _answer(answer, keyed=keyed) for status, answer in operation.answers.items()}
     common = shared.common_errors(public=public, body=operation.body is not None, path=parts, keyed=keyed)
+    if dialect is not None:
+        common = [dialect.status(status) for status in common]
     errors = dict.fromkeys((status for status in common if status not in operation.never), "") | dict(operation.errors)
     for status, text in errors.items():
         if status not in answers:
-            answers[status] = shared.error_response(status, text) if text else shared.error_ref(status)
+            answers[status] = (
+                shared.error_response(status, text, dialect) if text else shared.error_ref(status, dialect)
+            )
     return {str(status): answers[status] for status in sorted(answers)}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from api.dialects.base import Dialect
+from api.errors import ApiError
 from api.openapi.describe import JSON, Schema, named, record, ref
 
 OBJECT_ID = named(
@@ -182,26 +184,35 @@ _ISSUES_EXAMPLE = {
 }
 
 
-def responses() -> dict[str, Any]:
-    """The shared error responses, by name."""
-    return {name: error_response(status) for status, (name, *_) in _ERRORS.items()}
+def responses(dialect: Dialect | None = None) -> dict[str, Any]:
+    """The shared error responses, by name; or those of a dialect."""
+    statuses = [status for status in _ERRORS if dialect is None or dialect.status(status) == status]
+    return {_name(status, dialect): error_response(status, None, dialect) for status in statuses}
 
 
-def error_response(status: int, description: str | None = None) -> dict[str, Any]:
+def error_response(status: int, description: str | None = None, dialect: Dialect | None = None) -> dict[str, Any]:
     """The response of an error, with what it means here."""
     _, general, message, headers = _ERRORS[status]
-    error = {"_status": "ERR", "_error": {"code": status, "message": message}}
-    example = error | ({"_issues": _ISSUES_EXAMPLE[status]} if status in _ISSUES_EXAMPLE else {})
+    error = ApiError(status, message, _ISSUES_EXAMPLE.get(status))
+    schema, example = ERROR, error.shown()
+    if dialect is not None:
+        general = general.partition("; `_issues`")[0].removesuffix(".") + "."
+        schema, example = dialect.error_schema, dialect.error(error)
     return {
         "description": description or general,
         "headers": response_headers(headers),
-        "content": {JSON: {"schema": ERROR} | ({} if description else {"example": example})},
+        "content": {JSON: {"schema": schema} | ({} if description else {"example": example})},
     }
 
 
-def error_ref(status: int) -> dict[str, Any]:
+def error_ref(status: int, dialect: Dialect | None = None) -> dict[str, Any]:
     """A reference to the shared response of this status."""
-    return {"$ref": f"#/components/responses/{_ERRORS[status][0]}"}
+    return {"$ref": f"#/components/responses/{_name(status, dialect)}"}
+
+
+def _name(status: int, dialect: Dialect | None) -> str:
+    prefix = "" if dialect is None else "".join(part.capitalize() for part in dialect.name.split("_"))
+    return prefix + _ERRORS[status][0]
 
 
 def response_headers(names: tuple[str, ...]) -> dict[str, Any]:

@@ -11,13 +11,16 @@ from werkzeug.routing import Rule
 from api import create_app
 from api.auth.guard import PUBLIC
 from api.auth.permissions import PERMISSIONS
+from api.dialects import DIALECTS
+from api.dialects.base import Dialect
 from settings import Settings
 from tests.conftest import ADMIN_KEY, Api
+from tests.integration.dialects import SPOKEN, spoken_at
 
 RESOURCES = ("models", "inputs", "results", "jobs", "deliveries", "keys", "users")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 #: What public routes answer other than 200.
-PUBLIC_ANSWERS = {"/health/ready": {200, 503}, "/docs/": {200, 308}}
+PUBLIC_ANSWERS = {"/health/ready": {200, 503}, "/v2/health/ready": {200, 400}, "/docs/": {200, 308}}
 EXAMPLES = {
     **dict.fromkeys(("_id", "input_id", "job_id", "key_id"), "0" * 24),
     "name": "m",
@@ -48,7 +51,9 @@ def url_of(api: Api, rule: Rule) -> str:
 def refused(answer: Any) -> bool:
     assert answer.status_code == 401, answer.text
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="almanac"'
-    if answer.request.method != "HEAD":
+    if spoken := spoken_at(answer.request.path):
+        assert answer.request.method == "HEAD" or spoken.problem(answer)
+    elif answer.request.method != "HEAD":
         assert answer.json["_status"] == "ERR"
         assert answer.json["_error"]["code"] == 401
     return True
@@ -115,9 +120,11 @@ def test_a_refusal_names_the_role_that_it_takes(mock_api: Api) -> None:
 def test_the_public_list_is_short_and_real(mock_api: Api) -> None:
     endpoints = {rule.endpoint for rule in rules(mock_api)}
     docs = {"docs.page", "docs.page_with_slash", "docs.file"}
-    assert {"health.live", "health.ready", "openapi.document", *docs} == PUBLIC <= endpoints
+    health = {"kserve_v2.live", "kserve_v2.ready"}
+    assert {"health.live", "health.ready", "openapi.document", *docs, *health} == PUBLIC <= endpoints
     public = {rule.rule for rule in rules(mock_api) if rule.endpoint in PUBLIC}
-    assert public == {"/health/live", "/health/ready", "/openapi.json", *DOCS}
+    health = {f"{prefix}/health/{kind}" for prefix in ("", "/v2") for kind in ("live", "ready")}
+    assert public == {*health, "/openapi.json", *DOCS}
 
 
 def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
@@ -137,6 +144,7 @@ def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
         "/api/v1/models/<name>/predict",
         "/api/v1/models/<name>/versions/<int:version>/predict",
         "/api/v1/models/<name>/aliases/<alias>/predict",
+        *(line.split()[1] for spoken in SPOKEN.values() for line in spoken.TABLE.splitlines() if line),
     }
 
 
@@ -162,6 +170,17 @@ def test_what_is_not_there_is_not_told_to_strangers(mock_api: Api, path: str) ->
     assert refused(mock_api.as_caller(None).get(path))
     answer = mock_api.get(path)
     assert (answer.status_code, answer.json["_error"]["code"]) == (404, 404)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+def test_what_is_not_there_is_told_in_the_dialect_whose_path_it_is(mock_api: Api, dialect: Dialect) -> None:
+    spoken = SPOKEN[dialect.name]
+    for path in spoken.NOT_THERE:
+        assert dialect.owns(path)
+        assert refused(mock_api.as_caller(None).get(path))
+        answer = mock_api.get(path)
+        assert answer.status_code == 404
+        assert path in spoken.problem(answer)
 
 
 @pytest.mark.parametrize(

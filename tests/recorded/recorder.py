@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from api.dialects import DIALECTS
 from tests.recorded.described import Answer, Described, Json
 
 #: Pages for people, and the files that they are made of: the document is about what answers programs.
@@ -21,7 +22,7 @@ GENERAL = frozenset(
     "strict-transport-security x-content-type-options ratelimit-limit ratelimit-policy ratelimit-remaining "
     "ratelimit-reset".split()
 )
-#: The body of every error where there is no operation.
+#: The body of every error where there is no operation, but for dialects' own paths.
 ERROR: Json = {"schema": {"$ref": "#/components/schemas/Error"}}
 JSON = "application/json"
 
@@ -96,7 +97,7 @@ class Recorder:
         if operation is None and exchange.method == "OPTIONS" and exchange.status < 300:
             return
         if operation is None:
-            content: Json = {JSON: ERROR}
+            content: Json = {JSON: _error_at(exchange.path)}
         else:
             content = (described.response(operation, exchange.status) or {}).get("content", {})
         if not content or exchange.method == "HEAD":
@@ -147,6 +148,10 @@ class Recorder:
     def _note(self, exchange: Exchange, wrong: list[str], body: bytes = b"") -> None:
         excerpt = f"\n    {body[:400]!r}" if body else ""
         self.problems += [f"{exchange}: {why}{excerpt}" for why in wrong]
+
+
+def _error_at(path: str) -> Json:
+    return next(({"schema": dialect.error_schema} for dialect in DIALECTS if dialect.owns(path)), ERROR)
 
 
 def media_type(headers: Mapping[str, Any]) -> str:

@@ -105,9 +105,10 @@ def test_lists_say_what_is_in_them(openapi: dict[str, Any]) -> None:
 def test_only_what_is_public_needs_no_key(openapi: dict[str, Any]) -> None:
     assert openapi["security"] == [{BEARER: []}]
     open_ = {path: operation["security"] for path, _, operation in operations(openapi) if "security" in operation}
-    assert open_ == {"/health/live": [], "/health/ready": [], "/openapi.json": [{}, {BEARER: []}]}
+    health = {f"{prefix}/health/{kind}": [] for prefix in ("", "/v2") for kind in ("live", "ready")}
+    assert open_ == {**health, "/openapi.json": [{}, {BEARER: []}]}
     for path, _, operation in operations(openapi):
-        assert ("401" in operation["responses"]) == (not path.startswith("/health/"))
+        assert ("401" in operation["responses"]) == (path not in health)
 
 
 def test_every_answer_has_the_requests_id(openapi: dict[str, Any]) -> None:
