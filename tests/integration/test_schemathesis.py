@@ -28,6 +28,7 @@ from ml.database.client import database_of
 from ml.database.documents import stamp_new
 from ml.identity import passwords
 from tests.conftest import ADMIN_KEY, Api
+from tests.integration.dialects import SPOKEN
 from tests.integration.rest import Client
 
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "50"))
@@ -45,7 +46,7 @@ IRIS: dict[str, Any] = {
     "classes": ["setosa", "versicolor", "virginica"],
 }
 #: What cannot succeed here: no drawn file is a model, and the service is not started.
-NEVER_RIGHT = {"POST /api/v1/models", "GET /health/ready"}
+NEVER_RIGHT = {"POST /api/v1/models", "GET /health/ready"}.union(*(spoken.NEVER_RIGHT for spoken in SPOKEN.values()))
 CHECKS = [
     schemathesis.checks.not_a_server_error,
     checks.status_code_conformance,

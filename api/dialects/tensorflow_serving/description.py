@@ -130,7 +130,7 @@ _WHAT: dict[str, tuple[str, Media | None, Answer]] = {
             _PREDICT,
             {
                 "rows": {"instances": [[5.1, 3.5, 1.4, 0.2]]},
-                "columns": {"inputs": {"x": [[5.1, 3.5, 1.4, 0.2]]}, "signature_name": "serving_default"},
+                "columns": {"inputs": {"measures": [[5.1, 3.5, 1.4, 0.2]]}, "signature_name": "serving_default"},
             },
         ),
         Answer(
@@ -140,7 +140,7 @@ _WHAT: dict[str, tuple[str, Media | None, Answer]] = {
     ),
     "classify": (
         "Classify",
-        Media(_EXAMPLES, {"one": {"examples": [{"x": [5.1, 3.5, 1.4, 0.2]}]}}),
+        Media(_EXAMPLES, {"one": {"examples": [{"measures": [5.1, 3.5, 1.4, 0.2]}]}}),
         Answer(
             "For each example each class with its score.",
             {JSON: Media(_CLASSIFIED, {"one": {"results": [[["setosa", 0.98], ["versicolor", 0.02]]]}})},

@@ -29,6 +29,10 @@ POST   /v1/models/<name>/versions/<version>:regress             400 400 403 400 
 POST   /v1/models/<name>/labels/<alias>:regress                 400 400 403 400 400 401
 """
 NOT_THERE = ("/v1/models/sums/nope", "/v1/models/sums/versions/one")
+NEVER_RIGHT = (
+    "GET /v1/models",
+    *(f"POST /v1/models/{{name}}{which}:regress" for which in ("", "/versions/{version}", "/labels/{alias}")),
+)
 STATUSES: Mapping[int, int] = {409: 404, 415: 400, 422: 400}
 
 
