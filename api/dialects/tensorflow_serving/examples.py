@@ -63,8 +63,8 @@ def classify_body(scores: Array, classes: Sequence[str]) -> bytes:
         raise _other("classify", "classification", f"it gave {flat.shape[1]} scores for {len(classes)} classes")
     labels = [orjson.dumps(label) for label in classes]
     rows = (
-        b", ".join(b"[%b, %b]" % pair for pair in zip(labels, (dump(score, "") for score in row), strict=True))
-        for row in flat[..., None]
+        b", ".join(b"[%b, %b]" % pair for pair in zip(labels, dump(row, "")[1:-1].split(b","), strict=True))
+        for row in flat
     )
     return b'{"results": [%b]}\n' % b", ".join(b"[%b]" % row for row in rows)
 
