@@ -84,7 +84,7 @@ class Described:
         if kind == "application/json":
             try:
                 # In some protocols' bodies NaN and infinities are tokens: there they are numbers as any other.
-                tokens = schema.get("x-json-tokens")
+                tokens = self.resolved(schema).get("x-json-tokens")
                 value = json.loads(body, parse_constant=_number_of(tokens)) if tokens else orjson.loads(body)
             except ValueError as error:
                 return [f"the body is not JSON: {error}"]

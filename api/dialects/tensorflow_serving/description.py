@@ -28,7 +28,10 @@ def _open(properties: dict[str, Schema], required: list[str]) -> Schema:
     return {"type": "object", "properties": properties, "required": required}
 
 
+#: Bodies that may hold NaN, Infinity and -Infinity, which no schema can say.
+TOKENS = {"x-json-tokens": ["NaN", "Infinity", "-Infinity"]}
 _PREDICT = {
+    **TOKENS,
     "anyOf": [
         named(
             "TensorFlowServingRows",
@@ -53,11 +56,12 @@ _PREDICT = {
                 ["inputs"],
             ),
         ),
-    ]
+    ],
 }
 _EXAMPLES = named(
     "TensorFlowServingExamples",
-    _open(
+    TOKENS
+    | _open(
         {
             "examples": {
                 "type": "array",
@@ -74,8 +78,6 @@ _EXAMPLES = named(
         ["examples"],
     ),
 )
-#: Bodies that may hold NaN, Infinity and -Infinity, which no schema can say.
-TOKENS = {"x-json-tokens": ["NaN", "Infinity", "-Infinity"]}
 _PREDICTED = {
     **TOKENS,
     "anyOf": [
@@ -202,7 +204,14 @@ def operation(tag: str, what: str, place: str) -> Operation:
         id="tfServing" + what.capitalize() + {"": "", "_version": "Version", "_label": "Label"}[place],
         tag=tag,
         summary=summary + (_PLACES if media is not None else _PLACES_ASKED)[place],
-        body=None if media is None else Body({JSON: media}, "Taken for JSON whatever type it is said to be."),
+        body=None
+        if media is None
+        else Body(
+            {JSON: media},
+            "Taken for JSON whatever type it is said to be, but of a page of another site, which has to say so. "
+            "`Content-Encoding` may be `gzip` or `deflate`.",
+            any_type=True,
+        ),
         answers={200: answer},
         errors=errors,
     )

@@ -77,8 +77,8 @@ def _regress(name: str, version: int | None = None, alias: str | None = None) ->
 
 def _status(name: str, version: int | None = None, alias: str | None = None) -> bytes:
     service = predicting.the_service()
-    if alias is not None:
-        with _not_found(name, version, alias):
+    with _not_found(name, version, alias):
+        if alias is not None:
             version = service.registry.find(name, None, alias).number
     which = {"name": name} if version is None else {"name": name, "version": version}
     fields = dict.fromkeys(models.FIELDS, True)
