@@ -46,7 +46,9 @@ IRIS: dict[str, Any] = {
     "classes": ["setosa", "versicolor", "virginica"],
 }
 #: What cannot succeed here: no drawn file is a model, and the service is not started.
-NEVER_RIGHT = {"POST /api/v1/models", "GET /health/ready"}.union(*(spoken.NEVER_RIGHT for spoken in SPOKEN.values()))
+NEVER_RIGHT = {"POST /api/v1/models", "GET /health/ready", "GET /v2/health/ready"}.union(
+    *(getattr(spoken, "NEVER_RIGHT", ()) for spoken in SPOKEN.values())
+)
 CHECKS = [
     schemathesis.checks.not_a_server_error,
     checks.status_code_conformance,

@@ -21,9 +21,6 @@ class Spoken(Protocol):
     NOT_THERE: Sequence[str]
     #: Statuses of Almanac's that this dialect has others for.
     STATUSES: Mapping[int, int]
-    #: Operations that tests/integration/test_schemathesis.py cannot succeed with: the model of its examples has classes
-    #: and several numbers.
-    NEVER_RIGHT: Sequence[str]
 
     def body_for(self, method: str, rule: str, variant: str) -> dict[str, Any]:
         """What the test client is to send for a line of the table; the model is `sums`, which takes three numbers."""

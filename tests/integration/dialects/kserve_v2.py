@@ -12,7 +12,6 @@ GET    /v2/health/live                                          200 200 200 200 
 GET    /v2/health/ready                                         400 400 400 400 400 400
 """
 NOT_THERE = ("/v2/nope", "/v2/models/sums/nope")
-NEVER_RIGHT = ("GET /v2/health/ready",)
 STATUSES: Mapping[int, int] = {409: 503, 422: 400}
 
 

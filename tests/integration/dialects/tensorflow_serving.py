@@ -29,6 +29,7 @@ POST   /v1/models/<name>/versions/<version>:regress             400 400 403 400 
 POST   /v1/models/<name>/labels/<alias>:regress                 400 400 403 400 400 401
 """
 NOT_THERE = ("/v1/models/sums/nope", "/v1/models/sums/versions/one")
+#: Operations that cannot succeed in tests/integration/test_schemathesis.py, whose model gives several numbers.
 NEVER_RIGHT = (
     "GET /v1/models",
     *(f"POST /v1/models/{{name}}{which}:regress" for which in ("", "/versions/{version}", "/labels/{alias}")),
