@@ -182,8 +182,8 @@ class Early:
         began: float,
         id_: str,
     ) -> list[bytes]:
-        code, body = said(error, environ["PATH_INFO"], self._dialects)
-        headers = {**error.headers, "Content-Type": MIME, "Content-Length": str(len(body)), "X-Request-ID": id_}
+        code, body, more = said(error, environ["PATH_INFO"], self._dialects)
+        headers = {**more, "Content-Type": MIME, "Content-Length": str(len(body)), "X-Request-ID": id_}
         start_response(f"{code} {HTTP_STATUS_CODES[code].upper()}", list(headers.items()))
         count_request(model, code)
         log_answer(environ, id_, code, began)

@@ -100,7 +100,7 @@ class Edge:
         began, id_ = time.monotonic(), request_id(environ)
         host = environ.get("HTTP_HOST", "")
         error = ApiError(400, "the request is for another host", {"Host": f"{host[:100]!r} is none of this server's"})
-        code, body = said(error, environ["PATH_INFO"], self._dialects)
+        code, body, _ = said(error, environ["PATH_INFO"], self._dialects)
         headers = [("Content-Type", MIME), ("Content-Length", str(len(body))), ("X-Request-ID", id_)]
         start(f"{code} {HTTP_STATUS_CODES[code].upper()}", headers)
         log_answer(environ, id_, code, began)

@@ -48,8 +48,8 @@ class ApiError(Exception):
 
     def response(self) -> Response:
         """The JSON answer, in the shape of whoever answers at this request's path."""
-        code, body = said(self, request.path, current_app.extensions["dialects"])
-        return Response(body, code, self.headers, mimetype="application/json")
+        code, body, headers = said(self, request.path, current_app.extensions["dialects"])
+        return Response(body, code, headers, mimetype="application/json")
 
 
 class Speaker(Protocol):
@@ -62,12 +62,14 @@ class Speaker(Protocol):
         """The status and the body of an error."""
 
 
-def said(error: ApiError, path: str, dialects: Sequence[Speaker]) -> tuple[int, bytes]:
-    """The status and the body of an error as it is answered at a path."""
+def said(error: ApiError, path: str, dialects: Sequence[Speaker]) -> tuple[int, bytes, dict[str, str]]:
+    """The status, the body and the headers of an error as it is answered at a path."""
     for dialect in dialects:
         if dialect.owns(path):
-            return dialect.said(error)
-    return error.code, error.body()
+            code, body = dialect.said(error)
+            # Some have it for more than is over in a second; it always says when to come again.
+            return code, body, {"Retry-After": "1"} | error.headers if code == 503 else error.headers
+    return error.code, error.body(), error.headers
 
 
 #: What the service refuses or fails at, as an HTTP status.

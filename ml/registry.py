@@ -109,6 +109,18 @@ class Registry:
             self._readings.ask()  # perhaps it is newer than what we know
             return choose(self._snapshot, name, version, alias)
 
+    def known(self) -> Snapshot:
+        """All models, read again unless that was done a moment ago; what was known where they cannot be read.
+
+        Raises StorageUnavailable where nothing was.
+        """
+        try:
+            self._readings.ask()
+        except StorageUnavailable:
+            if not self._seen:
+                raise
+        return self._snapshot
+
     def meant(self, name: str, version: int | None = None, alias: str | None = None) -> LiveModel | Load:
         """What answers such a request here: a live model, or one that is being loaded from now on. Never waits for it.
 

@@ -55,7 +55,10 @@ from ml.results import labels_and_scores
 from ml.signature import Signature as Signature
 from ml.signature import TensorSpec as TensorSpec
 from ml.slots import Record, Slot
+from ml.statistics import Statistics
+from ml.statistics import Totals as Totals
 from ml.store import Store
+from ml.versions import Version as Version
 from ml.webhooks.requests import Webhooks as Webhooks
 
 #: How many requests may be inside predict at once, where nothing is said.
@@ -115,6 +118,7 @@ class Service:
         self.catalog = Catalog(db)
         self.jobs = Jobs(db, self.registry)
         self.webhooks = Webhooks(db, private_webhooks)
+        self.statistics = Statistics(db)
         self.keys = Keys(db)
         self.identity = Identity(db)
         self.watching = Watching(db, self.limits.waits, self.admission)

@@ -40,6 +40,9 @@ class Dialect:
     statuses: Mapping[int, int] = field(default_factory=dict)
     #: Endpoints that answer without a key.
     public: frozenset[str] = frozenset()
+    #: Headers of its requests and answers for the OpenAPI document, as shared.REQUEST_HEADERS and HEADERS there.
+    request_headers: Mapping[str, Schema] = field(default_factory=dict)
+    answer_headers: Mapping[str, Schema] = field(default_factory=dict)
     #: What it is, in a sentence; its name is the tag of its operations.
     about: str
 

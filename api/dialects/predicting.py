@@ -11,8 +11,8 @@ from api.dialects.base import Dialect
 from api.errors import CODES, ApiError
 from api.predict_request import MOST_ROWS, Fields
 from api.requests import SANE_ID
-from ml.errors import ServiceError
-from ml.service import Answer, LiveModel, Load, Prediction, Service, Signature, count_request
+from ml.errors import ModelNotAvailable, ServiceError
+from ml.service import Answer, LiveModel, Load, Prediction, Service, Signature, Version, count_request
 from ml.tensors import TensorIssues
 
 #: What a request gives for `ml.service.Prediction`: `arrays` (every input by name, first axis the rows) or `instances`,
@@ -24,6 +24,14 @@ def the_service() -> Service:
     """The service of this application."""
     service: Service = current_app.extensions["service"]
     return service
+
+
+def available(name: str, version: int | None = None, alias: str | None = None) -> Version:
+    """The version that is meant, which is available. Raises UnknownModel or ModelNotAvailable."""
+    found = the_service().registry.find(name, version, alias)
+    if found.state != "available":
+        raise ModelNotAvailable(f"{found} is {found.state}")
+    return found
 
 
 def version_or_alias(text: str | None) -> tuple[int | None, str | None]:

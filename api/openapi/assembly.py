@@ -15,9 +15,7 @@ from api.openapi.describe import SCHEMAS, Answer, Media, Operation, Query, Schem
 from api.openapi.paths import Undescribed, described, methods_of, path_of, path_schemas
 from api.openapi.resources import fields_undescribed, lacking, schemas_of
 from api.resources import RESOURCES
-
-#: The version of Almanac, as pyproject.toml has it.
-VERSION = "0.1.0"
+from api.version import VERSION as VERSION
 
 INFO = {
     "title": "Almanac",
@@ -78,7 +76,7 @@ def assemble(app: Flask) -> dict[str, Any]:
         "responses": shared.responses()
         | {name: response for dialect in DIALECTS for name, response in shared.responses(dialect).items()},
         "parameters": shared.header_parameters(),
-        "headers": shared.HEADERS,
+        "headers": shared.headers(),
         "securitySchemes": shared.SECURITY_SCHEMES,
     }
     tags = {name: resource.about for name, resource in RESOURCES.items()} | TAGS

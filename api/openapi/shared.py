@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from api.dialects import DIALECTS
 from api.dialects.base import Dialect
 from api.errors import ApiError
 from api.openapi.describe import JSON, Schema, named, record, ref
@@ -227,7 +228,13 @@ def header_parameter(key: str) -> dict[str, Any]:
 
 def header_parameters() -> dict[str, Any]:
     """The request headers as components."""
-    return {key: {"in": "header", **parameter} for key, parameter in REQUEST_HEADERS.items()}
+    more = {key: parameter for dialect in DIALECTS for key, parameter in dialect.request_headers.items()}
+    return {key: {"in": "header", **parameter} for key, parameter in (REQUEST_HEADERS | more).items()}
+
+
+def headers() -> dict[str, Any]:
+    """The headers of answers as components."""
+    return HEADERS | {name: header for dialect in DIALECTS for name, header in dialect.answer_headers.items()}
 
 
 def common_errors(*, public: bool, body: bool, path: bool, keyed: bool) -> list[int]:

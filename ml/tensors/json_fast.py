@@ -35,14 +35,19 @@ def read_body(
     if len(signature.inputs) > 1 or spec.numpy_dtype.kind not in "fiu":
         return None
     try:
-        parser = _parsers.parser
-    except AttributeError:
-        parser = _parsers.parser = simdjson.Parser()
-    try:
         # The parser refuses to read on while parts of what it read before are alive: they end with this call.
-        return _read(parser.parse(data), data, spec, field)
+        return _read(parser().parse(data), data, spec, field)
     except (ValueError, TypeError, RuntimeError, KeyError, AttributeError):
         return None
+
+
+def parser() -> simdjson.Parser:
+    """This thread's parser."""
+    try:
+        found: simdjson.Parser = _parsers.parser
+    except AttributeError:
+        found = _parsers.parser = simdjson.Parser()
+    return found
 
 
 def _read(document: Any, data: bytes, spec: TensorSpec, field: str) -> tuple[dict[str, Array], dict[str, Any]] | None:
@@ -51,25 +56,25 @@ def _read(document: Any, data: bytes, spec: TensorSpec, field: str) -> tuple[dic
         return None
     instances = document[field]
     shape = _shape(instances, spec)
-    others = {name: _plain(document[name]) for name in names if name != field}
-    if shape is None or data.count(b"[") != _lists(shape) + sum(_brackets(value) for value in others.values()):
+    others = {name: plain(document[name]) for name in names if name != field}
+    if shape is None or data.count(b"[") != lists(shape) + sum(brackets(value) for value in others.values()):
         return None
     floats = spec.numpy_dtype.kind == "f"
     wide = np.frombuffer(instances.as_buffer(of_type="d" if floats else "i"), "f8" if floats else "i8")
     if wide.size != math.prod(shape):
         return None
-    narrow = _narrowed(wide, spec.numpy_dtype)
+    narrow = narrowed(wide, spec.numpy_dtype)
     return None if narrow is None else ({spec.name: narrow.reshape(shape)}, others)
 
 
-def _narrowed(wide: Array, dtype: np.dtype[Any]) -> Array | None:
+def narrowed(wide: Array, dtype: np.dtype[Any]) -> Array | None:
     """The numbers in the input's dtype, or None where one overflowed or wrapped around: the slow way names it.
 
     numpy lets go of the interpreter for 500 numbers or more, and under load another thread takes it, so a row of some
     hundred numbers waits a turn for each operation. Small requests are therefore done in pieces.
     """
     narrow = np.empty(wide.shape, dtype)
-    step = PIECE if wide.size <= 8 * PIECE else wide.size
+    step = step_for(wide.size)
     with np.errstate(all="ignore"):
         for start in range(0, wide.size, step):
             part, made = wide[start : start + step], narrow[start : start + step]
@@ -80,6 +85,11 @@ def _narrowed(wide: Array, dtype: np.dtype[Any]) -> Array | None:
             if dtype.kind != "f" and not (made == part).all():
                 return None
     return narrow
+
+
+def step_for(size: int) -> int:
+    """How many of so many numbers are to be done at a time; see `narrowed`."""
+    return PIECE if size <= 8 * PIECE else size
 
 
 def _shape(instances: Any, spec: TensorSpec) -> tuple[int, ...] | None:
@@ -99,7 +109,7 @@ def _shape(instances: Any, spec: TensorSpec) -> tuple[int, ...] | None:
     return tuple(found) if found[0] else None
 
 
-def _lists(shape: tuple[int, ...]) -> int:
+def lists(shape: tuple[int, ...]) -> int:
     """How many lists a batch of this shape is written with."""
     count, total = 1, 1
     for length in shape[:-1]:
@@ -108,19 +118,19 @@ def _lists(shape: tuple[int, ...]) -> int:
     return total
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """What is not `instances` as Python values."""
     if isinstance(value, simdjson.Object):
         return value.as_dict()
     return value.as_list() if isinstance(value, simdjson.Array) else value
 
 
-def _brackets(value: Any) -> int:
+def brackets(value: Any) -> int:
     """How often `[` stands in a value as JSON. In a string it may be written otherwise; then the count is not met."""
     if isinstance(value, str):
         return value.count("[")
     if isinstance(value, list):
-        return 1 + sum(map(_brackets, value))
+        return 1 + sum(map(brackets, value))
     if isinstance(value, dict):
-        return sum(key.count("[") + _brackets(item) for key, item in value.items())
+        return sum(key.count("[") + brackets(item) for key, item in value.items())
     return 0

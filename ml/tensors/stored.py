@@ -13,6 +13,7 @@ from bson.binary import VECTOR_SUBTYPE, Binary, BinaryVectorDtype
 from ml.signature import KSERVE_OF, TensorSpec, kserve_dtype, numpy_dtype
 from ml.tensors.issues import TensorIssues
 from ml.tensors.nesting import Ragged, flatten, infer_shape
+from ml.tensors.raw import little_endian, pack_bytes, unpack_bytes
 from ml.tensors.values import Array, ValueIssue, array_from_values, cast_array, describe, plain
 
 #: Up to this many values a tensor is stored as nested arrays, which people can read; more are packed.
@@ -31,7 +32,7 @@ def to_stored(array: Array) -> Any:
     return {
         "dtype": KSERVE_OF[array.dtype.name],
         "shape": list(array.shape),
-        "data": Binary(_pack_bytes(array) if array.dtype == object else _little_endian(array).tobytes()),
+        "data": Binary(pack_bytes(array) if array.dtype == object else little_endian(array).tobytes()),
     }
 
 
@@ -45,7 +46,7 @@ def to_stored_rows(batch: Array) -> list[Any]:
         stored: list[Any] = batch.tolist()
         return stored
     dtype, shape = KSERVE_OF[batch.dtype.name], list(batch.shape[1:])
-    data = _little_endian(batch).tobytes()
+    data = little_endian(batch).tobytes()
     size = len(data) // rows
     return [{"dtype": dtype, "shape": shape, "data": Binary(data[at : at + size])} for at in range(0, len(data), size)]
 
@@ -113,7 +114,7 @@ def _unpack(value: Mapping[str, Any]) -> Array:
     if isinstance(data, Binary) and data.subtype == VECTOR_SUBTYPE:
         return _from_vector(data, dtype, count).reshape(shape)
     if dtype == "BYTES":
-        return _unpack_bytes(data, count).reshape(shape)
+        return unpack_bytes(data, count).reshape(shape)
     if len(data) != count * numpy_dtype(dtype).itemsize:
         raise ValueIssue(f"expected {count * numpy_dtype(dtype).itemsize} bytes for {dtype}{shape}, got {len(data)}")
     if dtype == "BOOL" and data.strip(b"\0\1"):
@@ -158,32 +159,6 @@ def _from_vector(data: Binary, dtype: str, count: int) -> Array:
     if len(values) != count:
         raise ValueIssue(f"expected {count} values, got {len(values)}")
     return values
-
-
-def _pack_bytes(array: Array) -> bytes:
-    """BYTES elements as KServe packs them: each a little-endian uint32 length, then the bytes."""
-    return b"".join(struct.pack("<I", len(item)) + item for item in array.reshape(-1))
-
-
-def _unpack_bytes(data: bytes, count: int) -> Array:
-    if len(data) < 4 * count:  # before anything is allocated for them
-        raise ValueIssue(f"expected {count} elements, each of 4 bytes or more, got {len(data)} bytes")
-    array, at = np.empty(count, object), 0
-    for index in range(count):
-        if at + 4 > len(data):
-            raise ValueIssue(f"the data ends before element {index} of {count}")
-        (length,) = struct.unpack_from("<I", data, at)
-        if at + 4 + length > len(data):
-            raise ValueIssue(f"element {index} of {count} is longer than the data")
-        array[index] = data[at + 4 : at + 4 + length]
-        at += 4 + length
-    if at != len(data):
-        raise ValueIssue(f"{len(data) - at} bytes are left after element {count}")
-    return array
-
-
-def _little_endian(array: Array) -> Array:
-    return array.astype(array.dtype.newbyteorder("<"), copy=False)
 
 
 def _text(value: Any) -> Any:

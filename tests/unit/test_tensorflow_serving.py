@@ -465,7 +465,6 @@ def test_the_states_of_versions() -> None:
             {"version": 9, "state": "available"},
             {"version": 10, "state": "loading"},
             {"version": 3, "state": "failed", "error": "not equal to Keras"},
-            {"version": "of another program"},
         ]
     )["model_version_status"]
     assert [

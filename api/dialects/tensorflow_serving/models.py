@@ -9,17 +9,13 @@ from api.dialects.tensorflow_serving.bodies import SIGNATURE
 from api.dialects.tensorflow_serving.values import tensorflow_dtype
 from ml.service import Signature, TensorSpec
 
-#: What is to be known of a version for its status.
-FIELDS = ("version", "state", "error")
 #: Our states as its. What is retired or failed is where no version comes back from.
 STATES = {"loading": "LOADING", "available": "AVAILABLE", "failed": "END", "retired": "END"}
 
 
 def status_of(versions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The states of versions, given as their documents, the newest first."""
-    # What other programs put among the models has no state.
-    known = [found for found in versions if isinstance(found.get("version"), int) and "state" in found]
-    newest = sorted(known, key=lambda document: document["version"], reverse=True)
+    newest = sorted(versions, key=lambda document: document["version"], reverse=True)
     return {"model_version_status": [_version_status(document) for document in newest]}
 
 

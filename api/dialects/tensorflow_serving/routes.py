@@ -22,7 +22,6 @@ from api.render import MIME, dumps
 from api.requests import JSON
 from api.resources.base import ALL, USERS, Roles
 from api.responses import AlmanacResponse
-from ml.database.client import READ_MS
 from ml.errors import ModelNotAvailable, UnknownModel
 from ml.service import Answer, Signature
 
@@ -76,24 +75,21 @@ def _regress(name: str, version: int | None = None, alias: str | None = None) ->
 
 
 def _status(name: str, version: int | None = None, alias: str | None = None) -> bytes:
-    service = predicting.the_service()
     with _not_found(name, version, alias):
+        registry = predicting.the_service().registry
         if alias is not None:
-            version = service.registry.find(name, None, alias).number
-    which = {"name": name} if version is None else {"name": name, "version": version}
-    fields = dict.fromkeys(models.FIELDS, True)
-    found = models.status_of(service.db["models"].find(which, fields, max_time_ms=READ_MS))
-    if not found["model_version_status"]:
+            version = registry.find(name, None, alias).number
+        known = registry.known().versions.get(name, {})
+    meant = [found.document for number, found in known.items() if version in (None, number)]
+    if not meant:
         what = "any versions" if version is None else f"version {version}"
         raise ApiError(404, f"Could not find {what} of model {name[:200]}")
-    return dumps(found)
+    return dumps(models.status_of(meant))
 
 
 def _metadata(name: str, version: int | None = None, alias: str | None = None) -> bytes:
     with _not_found(name, version, alias):
-        found = predicting.the_service().registry.find(name, version, alias)
-        if found.state != "available":
-            raise ModelNotAvailable(f"{found} is {found.state}")
+        found = predicting.available(name, version, alias)
     return dumps(models.metadata_of(found.name, found.number, Signature.from_document(found.document)))
 
 
