@@ -2,9 +2,9 @@
 
 Most predictions are a key and a JSON body of rows, and nothing else. For these Flask's contexts, hooks and response
 take longer than all else that the interpreter does, so they are read and answered here, by the functions that the route
-(`api/routes/predict.py`) is made of. Whatever more a request has, and whatever is wrong with it, is the route's, which
-then sees it as if nobody had looked at it. Only what goes wrong in the model or after it is answered here too: the rows
-are not to be computed twice.
+(`api/routes/predict.py`, or a dialect's) is made of. Whatever more a request has, and whatever is wrong with it, is the
+route's, which then sees it as if nobody had looked at it. Only what goes wrong in the model or after it is answered
+here too: the rows are not to be computed twice.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from api.application import Application
 from api.auth.credentials import Authenticator
 from api.auth.guard import caller_of
 from api.auth.permissions import permit
+from api.dialects import DIALECTS
+from api.dialects.base import Plain, Writer
 from api.errors import ApiError, from_service, said, unexpected
 from api.predict_request import NPY, plain_fields
 from api.rate_limits.counting import RateLimits, TooMany
@@ -45,6 +47,9 @@ MORE = frozenset(
         "HTTP_CONTENT_ENCODING",
     }
 )
+
+#: The native protocol, as results name it.
+NATIVE = "almanac"
 
 WSGI = Callable[["WSGIEnvironment", "StartResponse"], Iterable[bytes]]
 
@@ -84,10 +89,16 @@ class Early:
         self._limits = limits
         self._more = more
         self._dialects = app.extensions["dialects"]
+        #: By endpoint: the protocol, and what reads its plain bodies.
+        self._plain_bodies: dict[str, tuple[str, Plain]] = dict.fromkeys(PREDICTIONS, (NATIVE, _native))
+        self._ends: tuple[str, ...] = ("/predict",)
+        for dialect in DIALECTS:
+            self._plain_bodies |= {endpoint: (dialect.name, plain) for endpoint, plain in dialect.plain.items()}
+            self._ends += dialect.plain_ends
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer, or leave it to the application."""
-        if environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"].endswith("/predict"):
+        if environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"].endswith(self._ends):
             # Under overload most find no place: what each costs is taken from those that were let in.
             refusal = self._service.admission.refusal()
             if refusal is not None:
@@ -105,8 +116,11 @@ class Early:
         found = self._app.remembered(environ["PATH_INFO"])
         if (
             found is None
-            or found[0].endpoint not in PREDICTIONS
-            or environ.get("CONTENT_TYPE") not in JSON_TYPES
+            or found[0].endpoint not in self._plain_bodies
+            or (
+                environ.get("CONTENT_TYPE") not in JSON_TYPES
+                and (found[0].endpoint in PREDICTIONS or "HTTP_ORIGIN" in environ)
+            )
             or environ.get("QUERY_STRING")
             or NPY in environ.get("HTTP_ACCEPT", "")
             or not self._more.isdisjoint(environ)
@@ -128,9 +142,19 @@ class Early:
                 places.take()
                 taken.append(places)
             live = self._service.registry.meant(**values)
-            if isinstance(live, LiveModel) and (fields := self._fields(environ, live.signature)) is not None:
-                asked = Prediction(owner=caller.owner, model=values["name"], request=request_id(environ), **fields)
-                return self._predict(environ, start_response, asked, live, began)
+            protocol, plain = self._plain_bodies[endpoint]
+            if isinstance(live, LiveModel) and (read := self._read(environ, live.signature, plain)) is not None:
+                fields, write = read
+                asked = Prediction(
+                    owner=caller.owner,
+                    model=values["name"],
+                    version=values.get("version"),
+                    alias=values.get("alias"),
+                    request=request_id(environ),
+                    protocol=protocol,
+                    **fields,
+                )
+                return self._predict(environ, start_response, asked, live, began, write)
         except TooMany as refusal:
             return self._send_error(refusal, ("", ""), environ, start_response, began, request_id(environ))
         except (ApiError, ServiceError):
@@ -140,14 +164,16 @@ class Early:
                 places.give()
         return None
 
-    def _fields(self, environ: WSGIEnvironment, signature: Signature) -> dict[str, Any] | None:
+    def _read(
+        self, environ: WSGIEnvironment, signature: Signature, plain: Plain
+    ) -> tuple[dict[str, Any], Writer] | None:
         """What the body says where it is plain; it can be read once more where it is not."""
         announced = environ.get("CONTENT_LENGTH", "")
         if not (announced.isascii() and announced.isdigit() and int(announced) <= self._most_bytes):
             return None
         data = read_announced(environ["wsgi.input"], int(announced))
         environ["wsgi.input"] = io.BytesIO(data)
-        return plain_fields(data, signature) if len(data) == int(announced) else None
+        return plain(data, signature) if len(data) == int(announced) else None
 
     def _predict(
         self,
@@ -156,12 +182,13 @@ class Early:
         asked: Prediction,
         live: LiveModel,
         began: float,
+        write: Writer,
     ) -> list[bytes]:
         id_ = asked.request or ""
         error: ApiError | None = None
         try:
             answer = self._service.predict(asked, live)
-            body = answer_body(answer)
+            body = write(answer)
         except ServiceError as problem:
             error = from_service(problem, id_)
         except Exception as problem:  # noqa: BLE001  # as the application's own handler
@@ -188,3 +215,8 @@ class Early:
         count_request(model, code)
         log_answer(environ, id_, code, began)
         return [body]
+
+
+def _native(data: bytes, signature: Signature) -> tuple[dict[str, Any], Writer] | None:
+    fields = plain_fields(data, signature)
+    return None if fields is None else (fields, answer_body)

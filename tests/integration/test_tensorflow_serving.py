@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import pytest
 from werkzeug.test import Client as Wsgi
 
 from ml.database.blobs import Blobs
@@ -264,6 +265,49 @@ def test_bodies_of_any_type_but_from_pages(api: Api, client: Client, serve: Call
         assert "expected Content-Type application/json of a page" in problem(answer)
     assert len(stored(client, "results")) == count
     assert curl(api, path, body, **page, **{"Content-Type": "application/json"})[0] == 200
+
+
+@pytest.mark.parametrize("which", ["", "/versions/1", "/labels/stable"])
+def test_plain_bodies_are_answered_before_flask_as_the_route_answers_them(
+    api: Api, client: Client, serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    serve(aliases={"stable": 1}, fail_on=13.0)
+    seen: list[str] = []
+    app = api.http.application
+    real = app.request_context
+    monkeypatch.setattr(app, "request_context", lambda environ: seen.append(environ["PATH_INFO"]) or real(environ))
+    path, form = f"/v1/models/sums{which}:predict", {"Content-Type": "application/x-www-form-urlencoded"}
+    assert api.post(path, data='{"instances": [[1, 2, 3]]}').status_code == 200  # now the model is live
+    page = {"Origin": "https://elsewhere.example"}
+    for body, headers, plain in (
+        (b'{"instances": [[1, 2, 3], [0.5, 1, 2]]}', form, True),
+        (b'{"inputs": [[1, 2, 3], [0.5, 1, 2]], "signature_name": "serving_default"}', {}, True),
+        (b'{"inputs": [[1, 2, 3]]}', {"Content-Type": "application/json", **page}, True),
+        (b'{"instances": [[13, 0, 0]]}', form, True),
+        (b'{"instances": [[1, 2, NaN]]}', form, False),
+        (b'{"instances": [[16777216, 0, 0]]}', form, False),
+        (b'{"instances": [[1, 2]]}', form, False),
+        (b'{"instances": [[1, 2, 3]], "signature_name": "x"}', form, False),
+        (b'{"instances": [[1, 2, 3]]}', form | page, False),
+        (json.dumps({"instances": [ROW] * 10_001}).encode(), form, False),
+    ):
+        seen.clear()
+        before = len(stored(client, "results"))
+        # A preference of which nobody has heard makes a request more than plain.
+        both = [
+            api.post(path, data=body, headers={**headers, **more, "X-Request-ID": "r"})
+            for more in ({}, {"Prefer": "x"})
+        ]
+        assert len(seen) == (1 if plain else 2), body
+        assert both[0].status == both[1].status
+        assert both[0].data == both[1].data
+        assert dict(both[0].headers) == dict(both[1].headers)
+        kept = stored(client, "results")[before:]
+        assert {result["protocol"] for result in kept} <= {"tensorflow_serving"}
+        half = len(kept) // 2
+        for one, other in zip(kept[:half], kept[half:], strict=True):
+            same = ("model", "version", "owner", "request", "status", "output")
+            assert repr([one.get(name) for name in same]) == repr([other.get(name) for name in same])
 
 
 def test_nothing_is_kept_of_what_does_not_fit(api: Api, client: Client, serve: Callable[..., Any]) -> None:

@@ -10,14 +10,14 @@ from typing import NoReturn
 from flask import Blueprint, request
 
 from api.dialects import predicting
-from api.dialects.base import Dialect, in_a_sentence
+from api.dialects.base import Dialect, Writer, in_a_sentence
 from api.dialects.bodies import body
 from api.dialects.tensorflow_serving import description, examples, models, tensors
 from api.dialects.tensorflow_serving.bodies import invalid
 from api.dialects.tensorflow_serving.paths import PREFIX, prepare
 from api.errors import ApiError
 from api.openapi.describe import describes
-from api.predict_request import Fields
+from api.predict_request import MOST_ROWS, Fields
 from api.render import MIME, dumps
 from api.requests import JSON
 from api.resources.base import ALL, USERS, Roles
@@ -133,6 +133,13 @@ def _wanted(name: str, version: int | None) -> str:
     return f"Servable not found for request: {which}"
 
 
+def _plain(data: bytes, signature: Signature) -> tuple[Fields, Writer] | None:
+    batch = tensors.plain_batch(data, signature)
+    if batch is None or len(next(iter(batch.arrays.values()))) > MOST_ROWS:
+        return None
+    return {"arrays": batch.arrays}, lambda answer: tensors.predict_body(answer.outputs, batch.form)
+
+
 def _answered(made: Callable[..., bytes]) -> View:
     return lambda **values: AlmanacResponse(made(**values), mimetype=MIME)
 
@@ -161,5 +168,7 @@ DIALECT = Dialect(
     statuses={409: 404, 412: 400, 415: 400, 422: 400},
     error=lambda error: {"error": in_a_sentence(error)},
     error_schema=description.ERROR,
+    plain={f"{NAME}.predict{place}": _plain for place in PLACES},
+    plain_ends=(":predict",),
     about="TensorFlow Serving's REST API.",
 )
