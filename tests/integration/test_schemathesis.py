@@ -49,6 +49,8 @@ IRIS: dict[str, Any] = {
 NEVER_RIGHT = {"POST /api/v1/models", "GET /health/ready", "GET /v2/health/ready"}.union(
     *(getattr(spoken, "NEVER_RIGHT", ()) for spoken in SPOKEN.values())
 )
+#: Parts of paths that say which version is meant: the view is the same without, and what is drawn for that is enough.
+WHICH = ("/versions/{version}", "/labels/{alias}", "/aliases/{alias}")
 CHECKS = [
     schemathesis.checks.not_a_server_error,
     checks.status_code_conformance,
@@ -113,6 +115,9 @@ def wrong_answers(operation: Any, client: Client) -> list[str]:
     """What an operation answers that is not documented, or accepts that is not allowed: one of each kind."""
     wrong: dict[str, str] = {}
     statuses: set[int] = set()
+    # Models that were drawn before have names that are wrong ones here.
+    database_of(client)["models"].delete_many({"name": {"$ne": IRIS["name"]}})
+    operation.schema.app.extensions["service"].registry.refresh()
 
     def ask(case: schemathesis.Case) -> None:
         put_back(operation, client)
@@ -130,7 +135,8 @@ def wrong_answers(operation: Any, client: Client) -> list[str]:
 
     for case in at_the_edges(operation):
         ask(case)
-    drawn(operation)(ask)()
+    if not any(part in operation.path for part in WHICH):
+        drawn(operation)(ask)()
     if CALLER == ADMIN_KEY and operation.label not in NEVER_RIGHT and not statuses & {200, 201, 202, 204}:
         wrong["no success"] = f"nothing that was asked was right: {sorted(statuses)}"
     return list(wrong.values())

@@ -181,6 +181,11 @@ ROW = {"tag": "foo", "signal": [1, 2, 3, 4, 5], "sensor": [[1, 2], [3, 4]]}
             SCALAR,
             "element: 1 of 'instances' list. Error: INVALID_ARGUMENT: Cannot convert JSON value: 1e+39 to",
         ),
+        (
+            b'{"instances": [NaN, 1' + b"0" * 400 + b"]}",
+            of("FP16"),
+            "element: 1 of 'instances' list. Error: INVALID_ARGUMENT: Cannot convert",
+        ),
         ({"instances": [2**53]}, of("FP64"), "to double without loss of precision."),
         (
             {"instances": [[1, 2, 3], [1, 2]]},
@@ -238,6 +243,49 @@ ROW = {"tag": "foo", "signal": [1, 2, 3, 4, 5], "sensor": [[1, 2], [3, 4]]}
 )
 def test_what_is_refused_and_how(sent: Any, signature: Signature, said: str) -> None:
     assert said in refusal(sent, signature)
+
+
+hostile = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.sampled_from([10**400, "", "é", "AA==", "serving_default"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["x", "b64", "instances", "inputs", "", "a.b"]), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(
+    fields=st.dictionaries(
+        st.sampled_from(["instances", "inputs", "signature_name", "examples", "context", "x"]), hostile, max_size=3
+    ),
+    cut=st.integers(0, 400),
+    dtype=st.sampled_from(["FP16", "FP32", "FP64", "INT8", "UINT64", "BOOL", "BYTES"]),
+    shape=st.sampled_from([(), (1,), (2,), (None,), (None, 1), (None, None)]),
+)
+def test_whatever_comes_is_a_batch_or_a_400(fields: Any, cut: int, dtype: str, shape: Any) -> None:
+    data, signature = json.dumps(fields).encode()[: cut or None], of(dtype, *shape)
+    readers = (
+        lambda: tensors.read_batch(data, signature).arrays,
+        lambda: examples.read_examples(data, signature, "classify"),
+    )
+    for read in readers:
+        array, refused = None, None
+        try:
+            array = read()["x"]
+        except ApiError as error:
+            refused = error
+        if refused is not None:
+            assert refused.code == 400
+            refused.message.encode()
+        if array is not None:
+            assert array.dtype == signature.inputs[0].numpy_dtype
+            assert signature.inputs[0].fits(array.shape[1:])
 
 
 def test_a_message_shows_the_beginning_of_what_came() -> None:

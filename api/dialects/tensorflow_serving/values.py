@@ -24,6 +24,9 @@ LARGEST_WHOLE = {"FP32": 2**24 - 1, "FP64": 2**53 - 1}
 #: Outputs of strings whose names end so are bytes, written in base64.
 BYTES_SUFFIX = "_bytes"
 
+#: No float is so large.
+_TOO_LARGE = 2**1024
+
 _B64 = "b64"
 _TYPES: dict[type, str] = {
     type(None): "Null",
@@ -99,7 +102,11 @@ def array_of(values: list[Any], dtype: str) -> Array:
         for index, value in enumerate(values):
             if type(value) is int and abs(value) > largest:
                 raise _lossy(value, dtype, index)
-    wide = np.array(values, "f8")
+    try:
+        wide = np.array(values, "f8")
+    except OverflowError:
+        index = next(i for i, value in enumerate(values) if type(value) is int and abs(value) >= _TOO_LARGE)
+        raise _lossy(values[index], dtype, index) from None
     with np.errstate(over="ignore", invalid="ignore"):
         narrow = wide.astype({"FP16": "<f2", "FP32": "<f4", "FP64": "<f8"}[dtype])
     if (lost := np.isinf(narrow) & np.isfinite(wide)).any():
