@@ -1,10 +1,10 @@
 """What is answered before Flask makes a request of it: predictions in their plainest form, and those without a place.
 
-Most predictions are a key and a JSON body of rows, and nothing else. For these Flask's contexts, hooks and response
-take longer than all else that the interpreter does, so they are read and answered here, by the functions that the route
-(`api/routes/predict.py`, or a dialect's) is made of. Whatever more a request has, and whatever is wrong with it, is the
-route's, which then sees it as if nobody had looked at it. Only what goes wrong in the model or after it is answered
-here too: the rows are not to be computed twice.
+Most predictions are a key and a body of rows, and nothing else. For these Flask's contexts, hooks and response take
+longer than all else that the interpreter does, so they are read and answered here, by the functions that the routes
+(`api/routes/predict.py`, and dialects' own: `Dialect.plain`) are made of. Whatever more a request has, and whatever is
+wrong with it, is the route's, which then sees it as if nobody had looked at it. Only what goes wrong in the model or
+after it is answered here too: the rows are not to be computed twice.
 """
 
 from __future__ import annotations
@@ -21,19 +21,21 @@ from api.auth.credentials import Authenticator
 from api.auth.guard import caller_of
 from api.auth.permissions import permit
 from api.dialects import DIALECTS
-from api.dialects.base import Plain, Writer
 from api.errors import ApiError, from_service, said, unexpected
+from api.plain import Plain, Reading
 from api.predict_request import NPY, plain_fields
 from api.rate_limits.counting import RateLimits, TooMany
 from api.render import MIME
-from api.requests import log_answer, read_announced, request_id
+from api.requests import log_answer, named, read_announced, request_id
 from api.routes.predict import PREDICTIONS, answer_body
 from ml.errors import ServiceError
-from ml.service import Admission, LiveModel, Prediction, Service, Signature, count_request
+from ml.service import Admission, Answer, LiveModel, Prediction, Service, Signature, count_request
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+#: The headers of an answer that is JSON.
+JSON_HEADERS = [("Content-Type", MIME)]
 JSON_TYPES = frozenset({MIME, f"{MIME}; charset=utf-8", f"{MIME};charset=utf-8", f"{MIME}; charset=UTF-8"})
 #: Headers that say more than a plain prediction does.
 MORE = frozenset(
@@ -48,10 +50,24 @@ MORE = frozenset(
     }
 )
 
-#: The native protocol, as results name it.
-NATIVE = "almanac"
-
 WSGI = Callable[["WSGIEnvironment", "StartResponse"], Iterable[bytes]]
+
+
+def _fits(environ: WSGIEnvironment) -> bool:
+    return environ.get("CONTENT_TYPE") in JSON_TYPES and NPY not in environ.get("HTTP_ACCEPT", "")
+
+
+def _read(_: WSGIEnvironment, data: bytes, signature: Signature) -> Reading | None:
+    fields = plain_fields(data, signature)
+    return None if fields is None else Reading(fields, _written)
+
+
+def _written(answer: Answer, _: str) -> tuple[bytes, list[tuple[str, str]]]:
+    return answer_body(answer), JSON_HEADERS
+
+
+#: Almanac's own predictions.
+NATIVE = Plain("almanac", frozenset(PREDICTIONS), "/predict", _fits, dict, _read)
 
 
 def register(
@@ -89,16 +105,13 @@ class Early:
         self._limits = limits
         self._more = more
         self._dialects = app.extensions["dialects"]
-        #: By endpoint: the protocol, and what reads its plain bodies.
-        self._plain_bodies: dict[str, tuple[str, Plain]] = dict.fromkeys(PREDICTIONS, (NATIVE, _native))
-        self._ends: tuple[str, ...] = ("/predict",)
-        for dialect in DIALECTS:
-            self._plain_bodies |= {endpoint: (dialect.name, plain) for endpoint, plain in dialect.plain.items()}
-            self._ends += dialect.plain_ends
+        kinds = [NATIVE, *(dialect.plain for dialect in DIALECTS if dialect.plain is not None)]
+        self._kinds = {endpoint: kind for kind in kinds for endpoint in kind.endpoints}
+        self._endings = tuple({kind.ending for kind in kinds})
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer, or leave it to the application."""
-        if environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"].endswith(self._ends):
+        if environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"].endswith(self._endings):
             # Under overload most find no place: what each costs is taken from those that were let in.
             refusal = self._service.admission.refusal()
             if refusal is not None:
@@ -111,25 +124,22 @@ class Early:
                     return answer
         return self._inside(environ, start_response)
 
-    def _plain(self, environ: WSGIEnvironment) -> tuple[str, dict[str, Any]] | None:
-        """The endpoint, and what the path says, if it was asked for before and the headers say nothing more."""
+    def _plain(self, environ: WSGIEnvironment) -> tuple[Plain, str, dict[str, Any]] | None:
+        """The kind, the endpoint, what the path says, if it was asked for before and the headers say nothing more."""
         found = self._app.remembered(environ["PATH_INFO"])
-        if (
-            found is None
-            or found[0].endpoint not in self._plain_bodies
-            or (
-                environ.get("CONTENT_TYPE") not in JSON_TYPES
-                and (found[0].endpoint in PREDICTIONS or "HTTP_ORIGIN" in environ)
-            )
-            or environ.get("QUERY_STRING")
-            or NPY in environ.get("HTTP_ACCEPT", "")
-            or not self._more.isdisjoint(environ)
-        ):
+        if found is None or environ.get("QUERY_STRING") or not self._more.isdisjoint(environ):
             return None
-        return found[0].endpoint, found[1]
+        endpoint = found[0].endpoint
+        kind = self._kinds.get(endpoint)
+        return (kind, endpoint, found[1]) if kind is not None and kind.fits(environ) else None
 
     def _answer(
-        self, environ: WSGIEnvironment, start_response: StartResponse, endpoint: str, values: dict[str, Any]
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        kind: Plain,
+        endpoint: str,
+        values: dict[str, Any],
     ) -> list[bytes] | None:
         """The answer to a prediction, for which the places are taken; None where it is the route's."""
         began, taken = time.monotonic(), []
@@ -141,20 +151,18 @@ class Early:
             for places in self._places:
                 places.take()
                 taken.append(places)
-            live = self._service.registry.meant(**values)
-            protocol, plain = self._plain_bodies[endpoint]
-            if isinstance(live, LiveModel) and (read := self._read(environ, live.signature, plain)) is not None:
-                fields, write = read
+            which = kind.meaning(values)
+            live = self._service.registry.meant(**which)
+            if isinstance(live, LiveModel) and (reading := self._reading(environ, kind, live.signature)) is not None:
                 asked = Prediction(
+                    model=which.pop("name"),
                     owner=caller.owner,
-                    model=values["name"],
-                    version=values.get("version"),
-                    alias=values.get("alias"),
-                    request=request_id(environ),
-                    protocol=protocol,
-                    **fields,
+                    request=named(environ, reading.id) or request_id(environ),
+                    protocol=kind.protocol,
+                    **which,
+                    **reading.fields,
                 )
-                return self._predict(environ, start_response, asked, live, began, write)
+                return self._predict(environ, start_response, asked, reading, live, began)
         except TooMany as refusal:
             return self._send_error(refusal, ("", ""), environ, start_response, began, request_id(environ))
         except (ApiError, ServiceError):
@@ -164,31 +172,32 @@ class Early:
                 places.give()
         return None
 
-    def _read(
-        self, environ: WSGIEnvironment, signature: Signature, plain: Plain
-    ) -> tuple[dict[str, Any], Writer] | None:
+    def _reading(self, environ: WSGIEnvironment, kind: Plain, signature: Signature) -> Reading | None:
         """What the body says where it is plain; it can be read once more where it is not."""
         announced = environ.get("CONTENT_LENGTH", "")
         if not (announced.isascii() and announced.isdigit() and int(announced) <= self._most_bytes):
             return None
         data = read_announced(environ["wsgi.input"], int(announced))
         environ["wsgi.input"] = io.BytesIO(data)
-        return plain(data, signature) if len(data) == int(announced) else None
+        try:
+            return kind.read(environ, data, signature) if len(data) == int(announced) else None
+        except Exception:  # noqa: BLE001  # whatever is wrong with it, the route meets it again
+            return None
 
     def _predict(
         self,
         environ: WSGIEnvironment,
         start_response: StartResponse,
         asked: Prediction,
+        reading: Reading,
         live: LiveModel,
         began: float,
-        write: Writer,
     ) -> list[bytes]:
         id_ = asked.request or ""
         error: ApiError | None = None
         try:
             answer = self._service.predict(asked, live)
-            body = write(answer)
+            body, headers = reading.write(answer, id_)
         except ServiceError as problem:
             error = from_service(problem, id_)
         except Exception as problem:  # noqa: BLE001  # as the application's own handler
@@ -196,7 +205,7 @@ class Early:
         if error is not None:
             return self._send_error(error, live.version.key, environ, start_response, began, id_)
         count_request((answer.model, answer.version), 200)
-        start_response("200 OK", [("Content-Type", MIME), ("Content-Length", str(len(body))), ("X-Request-ID", id_)])
+        start_response("200 OK", [*headers, ("Content-Length", str(len(body))), ("X-Request-ID", id_)])
         log_answer(environ, id_, 200, began)
         return [body]
 
@@ -215,8 +224,3 @@ class Early:
         count_request(model, code)
         log_answer(environ, id_, code, began)
         return [body]
-
-
-def _native(data: bytes, signature: Signature) -> tuple[dict[str, Any], Writer] | None:
-    fields = plain_fields(data, signature)
-    return None if fields is None else (fields, answer_body)

@@ -83,6 +83,11 @@ def request_id(environ: Mapping[str, Any]) -> str:
     return given if given and SANE_ID.match(given) else _new_id()
 
 
+def named(environ: Mapping[str, Any], given: str | None) -> str | None:
+    """The id that a request's body gives it, where that is a sane one and no header gives it another."""
+    return given if given and "HTTP_X_REQUEST_ID" not in environ and SANE_ID.match(given) else None
+
+
 def _new_id() -> str:
     # Not os.urandom: it lets go of the interpreter, which costs a turn under load, and an id is no secret.
     return f"{random.getrandbits(128):032x}"

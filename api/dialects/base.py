@@ -16,14 +16,9 @@ from flask import Blueprint
 
 from api.errors import ApiError
 from api.openapi.describe import Schema
+from api.plain import Plain
 from api.render import dumps
 from api.resources.base import Roles
-from ml.service import Answer, Signature
-
-#: The body that answers a prediction.
-Writer = Callable[[Answer], bytes]
-#: What a body that is plainly right gives for `ml.service.Prediction`, and what answers it; None where it is not.
-Plain = Callable[[bytes, Signature], tuple[dict[str, Any], Writer] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +44,8 @@ class Dialect:
     #: Headers of its requests and answers for the OpenAPI document, as shared.REQUEST_HEADERS and HEADERS there.
     request_headers: Mapping[str, Schema] = field(default_factory=dict)
     answer_headers: Mapping[str, Schema] = field(default_factory=dict)
-    #: Endpoint to what reads its predictions in their plainest form, which are answered before Flask makes a request of
-    #: them (api/early.py), and how the paths of these end. A body has any type, but of pages.
-    plain: Mapping[str, Plain] = field(default_factory=dict)
-    plain_ends: tuple[str, ...] = ()
+    #: How its predictions are answered before Flask where they are plain; None: they never are.
+    plain: Plain | None = None
     #: What it is, in a sentence; its name is the tag of its operations.
     about: str
 

@@ -24,13 +24,19 @@ def body() -> bytes:
     )
 
 
-def compressed(data: bytes, accepted: str) -> tuple[bytes, dict[str, str]]:
-    """An answer as it is sent, and its header: smaller where the client asks for nothing else."""
+def compressible(accepted: str) -> str | None:
+    """How an answer is to be compressed by an Accept-Encoding: only where nothing else is asked for."""
     accepted = accepted.strip().lower()
-    if accepted not in ("gzip", "deflate"):
-        return data, {}
-    stream = zlib.compressobj(FAST, wbits=WBITS[accepted])
-    return stream.compress(data) + stream.flush(), {"Content-Encoding": accepted, "Vary": "Accept-Encoding"}
+    return accepted if accepted in ("gzip", "deflate") else None
+
+
+def compressed(data: bytes, accepted: str) -> tuple[bytes, list[tuple[str, str]]]:
+    """An answer as it is sent, and its headers."""
+    encoding = compressible(accepted)
+    if encoding is None:
+        return data, []
+    stream = zlib.compressobj(FAST, wbits=WBITS[encoding])
+    return stream.compress(data) + stream.flush(), [("Content-Encoding", encoding), ("Vary", "Accept-Encoding")]
 
 
 def decompressed(data: bytes, encoding: str, most: int) -> bytes:

@@ -10,7 +10,7 @@ from api.auth.caller import current_caller
 from api.dialects.base import Dialect
 from api.errors import CODES, ApiError
 from api.predict_request import MOST_ROWS, Fields
-from api.requests import SANE_ID
+from api.requests import named
 from ml.errors import ModelNotAvailable, ServiceError
 from ml.service import Answer, LiveModel, Load, Prediction, Service, Signature, Version, count_request
 from ml.tensors import TensorIssues
@@ -46,8 +46,7 @@ def call_it(given: str | None) -> None:
 
     The answer's `X-Request-ID`, the log line and the results' `request` then say it.
     """
-    if given and "HTTP_X_REQUEST_ID" not in request.environ and SANE_ID.match(given):
-        g.request_id = given
+    g.request_id = named(request.environ, given) or g.request_id
 
 
 def predict(
@@ -64,7 +63,7 @@ def predict(
         service.admission.take()
         try:
             meant = service.registry.meant(name, version, alias)
-            fields = _within_limits(read, meant.signature)
+            fields = within_limits(read(meant.signature))
             asked = Prediction(
                 model=name,
                 version=version,
@@ -75,6 +74,8 @@ def predict(
                 **fields,
             )
             answer = service.predict(asked, meant)
+        except TensorIssues as error:
+            raise ApiError(422, "the tensors do not fit the model", error.issues) from None
         finally:
             service.admission.give()
     except (ApiError, ServiceError) as error:
@@ -92,13 +93,11 @@ def classes_of(answer: Answer) -> list[str] | None:
     return classes
 
 
-def _within_limits(read: Reader, signature: Signature) -> Fields:
-    try:
-        fields = read(signature)
-    except TensorIssues as error:
-        raise ApiError(422, "the tensors do not fit the model", error.issues) from None
+def within_limits(fields: Fields) -> Fields:
+    """The same fields, where they are not of more rows than a request may have. Raises ApiError."""
     given = fields.get("instances")
-    rows = len(next(iter(fields["arrays"].values()))) if "arrays" in fields else len(given) if given is not None else 0
-    if rows > MOST_ROWS:
-        raise ApiError(422, f"too many rows: expected at most {MOST_ROWS}, got {rows}")
+    if "arrays" in fields:
+        given = next(iter(fields["arrays"].values()))
+    if given is not None and len(given) > MOST_ROWS:
+        raise ApiError(422, f"too many rows: expected at most {MOST_ROWS}, got {len(given)}")
     return fields

@@ -19,6 +19,8 @@ from ml.signature import Signature
 class StubExecutor(Executor):
     """Each output is the sum of all of a row's numbers (a string counts its bytes) plus 0, 1, 2 ... along the output.
 
+    A BYTES output has them as text.
+
     The artefact is a directory with `stub.json`. Its options: `{"fail_on": 13.0}` makes every batch fail that holds
     a row with that sum, as a model does that refuses a value; `{"add": 100.0}` is added to each sum, to tell versions
     apart; `{"seconds_per_row": 0.001}` makes it as slow as a model; with `{"tally": true}` each call writes a line to
@@ -71,7 +73,7 @@ class StubExecutor(Executor):
             steps = np.arange(math.prod(shape), dtype="f8").reshape(shape)
             values = sums.reshape(-1, *(1,) * len(shape)) + steps + self._add
             with np.errstate(over="ignore", invalid="ignore"):  # too large is infinite, as with any model
-                outputs[spec.name] = values.astype(spec.numpy_dtype)
+                outputs[spec.name] = values.astype(spec.numpy_dtype) if spec.dtype != "BYTES" else _as_text(values)
         return outputs
 
     def close(self) -> None:
@@ -87,6 +89,12 @@ def _row_sums(values: NDArray[Any]) -> NDArray[np.float64]:
     if values.dtype == object:
         return np.array([sum(len(item) for item in row) for row in flat], "f8")
     return np.asarray(flat.astype("f8").sum(axis=1))
+
+
+def _as_text(values: NDArray[Any]) -> NDArray[Any]:
+    text: NDArray[Any] = np.empty(values.shape, object)
+    text[...] = np.vectorize(lambda value: f"{value:g}".encode(), otypes=[object])(values)
+    return text
 
 
 def _write_line(path: Path, line: str) -> None:

@@ -40,7 +40,6 @@ def to_stored_rows(batch: Array) -> list[Any]:
     """Every row of a batch (first axis the rows) as `to_stored` gives it, made at once where that can be."""
     rows = len(batch)
     if not rows or batch.dtype == object or _beyond_bson(batch):
-        # With the batch's dtype: numpy would make a string of its own of bytes, and cut zeros off its end.
         return [to_stored(np.asarray(row, batch.dtype)) for row in batch]
     if batch.size // rows <= MOST_AS_ARRAYS:
         stored: list[Any] = batch.tolist()

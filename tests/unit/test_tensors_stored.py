@@ -259,3 +259,8 @@ def test_any_garbage_is_a_tensor_or_is_refused(value: Any, wanted: TensorSpec | 
         except TensorIssues as error:
             issues = error.issues
             assert issues
+
+
+def test_rows_that_are_one_string_each_are_stored_as_text() -> None:
+    batch = np.array(["größer".encode(), b"a\0", b"\xff"], object)
+    assert to_stored_rows(batch) == ["größer", "a\0", Binary(b"\xff")]

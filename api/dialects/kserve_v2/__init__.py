@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, g, request
 
 from api.auth.caller import current_caller
 from api.dialects.base import Dialect, in_a_sentence
-from api.dialects.bodies import body, compressed
+from api.dialects.bodies import body, compressed, compressible
 from api.dialects.kserve_v2 import described
 from api.dialects.kserve_v2.described import LENGTH, TAG, infer_operation, read_operation
 from api.dialects.kserve_v2.inference_answer import written
 from api.dialects.kserve_v2.inference_request import Asked, read_asked
 from api.dialects.kserve_v2.metadata import EXTENSIONS, config, index, metadata, statistics
-from api.dialects.predicting import available, call_it, classes_of, predict, the_service, version_or_alias
+from api.dialects.predicting import (
+    available,
+    call_it,
+    classes_of,
+    predict,
+    the_service,
+    version_or_alias,
+    within_limits,
+)
 from api.errors import ApiError
 from api.openapi.describe import JSON, Answer, Body, Media, Operation, describes, no_operation
+from api.plain import Plain, Reading
 from api.predict_request import Fields
 from api.render import MIME, dumps, loads
 from api.resources.base import ALL, EDITORS, USERS
@@ -25,6 +35,9 @@ from api.responses import AlmanacResponse
 from api.version import VERSION
 from ml.errors import ModelNotAvailable
 from ml.service import Load, Signature, Version
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 blueprint = Blueprint(TAG, __name__, url_prefix="/v2")
 
@@ -107,12 +120,31 @@ def _infer(name: str, version: str | None = None) -> AlmanacResponse:
     number, alias = version_or_alias(version)
     answer = predict(DIALECT, name, read, version=number, alias=alias)
     assert asked is not None
-    wants_classes = any(output.classes for output in asked.outputs or ())
-    made, length = written(answer, asked, asked.id or g.request_id, classes_of(answer) if wants_classes else None)
-    headers = {} if length is None else {LENGTH: str(length)}
-    kind = MIME if length is None else described.OCTETS
+    made, headers = written(answer, asked, g.request_id, classes_of(answer) if asked.wants_classes else None)
     made, encoding = compressed(made, request.environ.get("HTTP_ACCEPT_ENCODING", ""))
-    return AlmanacResponse(made, headers=headers | encoding, mimetype=kind)
+    return AlmanacResponse(made, headers=[*headers, *encoding])
+
+
+def _read_plain(environ: WSGIEnvironment, data: bytes, signature: Signature) -> Reading | None:
+    asked = read_asked(data, environ.get(IN_ENVIRON), signature)
+    if asked.wants_classes:
+        return None
+    return Reading(within_limits(asked.fields()), lambda answer, id_: written(answer, asked, id_, None), asked.id)
+
+
+def _meaning(values: Mapping[str, Any]) -> dict[str, Any]:
+    version, alias = version_or_alias(values.get("version"))
+    return {"name": values["name"], "version": version, "alias": alias}
+
+
+PLAIN = Plain(
+    TAG,
+    frozenset({f"{TAG}.infer", f"{TAG}.infer_with_version"}),
+    "/infer",
+    lambda environ: not compressible(environ.get("HTTP_ACCEPT_ENCODING", "")),
+    _meaning,
+    _read_plain,
+)
 
 
 _MODEL = (described.METADATA, "Its versions, inputs and outputs.", described.A_MODEL)
@@ -283,5 +315,6 @@ DIALECT = Dialect(
     error_schema=described.ERROR,
     request_headers=described.REQUEST_HEADERS,
     answer_headers=described.ANSWER_HEADERS,
+    plain=PLAIN,
     about="KServe's v2 protocol (Open Inference Protocol), as Triton and its clients speak it.",
 )

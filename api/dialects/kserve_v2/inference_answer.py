@@ -7,16 +7,23 @@ from typing import Any
 
 import numpy as np
 
+from api.dialects.kserve_v2.described import LENGTH, OCTETS
 from api.dialects.kserve_v2.inference_request import Asked, Wanted
-from api.render import dumps
+from api.plain import Written
+from api.render import MIME, dumps
 from ml.service import Answer
 from ml.tensors import dtype_of, to_raw
 from ml.tensors.raw import Buffer
 from ml.tensors.values import Array
 
+JSON_HEADERS = [("Content-Type", MIME)]
 
-def written(answer: Answer, asked: Asked, id_: str, classes: Sequence[str] | None) -> tuple[bytes, int | None]:
-    """The body, and how much of it is JSON where bytes follow. `classes` are those of the model that answered."""
+
+def written(answer: Answer, asked: Asked, id_: str, classes: Sequence[str] | None) -> Written:
+    """The body and its headers. `classes` are those of the model that answered, where some are wanted.
+
+    It has the id that the client gave, else the request's.
+    """
     tail: list[Buffer] = []
     outputs = []
     for wanted in asked.outputs or [Wanted(name, asked.binary) for name in answer.outputs]:
@@ -31,9 +38,11 @@ def written(answer: Answer, asked: Asked, id_: str, classes: Sequence[str] | Non
         else:
             output["data"] = array.reshape(-1)
         outputs.append(output)
-    body = {"id": id_, "model_name": answer.model, "model_version": str(answer.version), "outputs": outputs}
+    body = {"id": asked.id or id_, "model_name": answer.model, "model_version": str(answer.version), "outputs": outputs}
     header = dumps(body)
-    return (b"".join([header, *tail]), len(header)) if tail else (header, None)
+    if not tail:
+        return header, JSON_HEADERS
+    return b"".join([header, *tail]), [("Content-Type", OCTETS), (LENGTH, str(len(header)))]
 
 
 def best(array: Array, most: int, classes: Sequence[str] | None) -> Array:

@@ -47,6 +47,10 @@ class Asked:
     #: The client's own parameters.
     own: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def wants_classes(self) -> bool:
+        return any(output.classes for output in self.outputs or ())
+
     def fields(self) -> Fields:
         """The same for ml.service.Prediction."""
         rows = len(next(iter(self.arrays.values())))

@@ -5,25 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from flask import Blueprint, request
 
 from api.dialects import predicting
-from api.dialects.base import Dialect, Writer, in_a_sentence
+from api.dialects.base import Dialect, in_a_sentence
 from api.dialects.bodies import body
 from api.dialects.tensorflow_serving import description, examples, models, tensors
 from api.dialects.tensorflow_serving.bodies import invalid
 from api.dialects.tensorflow_serving.paths import PREFIX, prepare
 from api.errors import ApiError
 from api.openapi.describe import describes
-from api.predict_request import MOST_ROWS, Fields
+from api.plain import Plain, Reading
+from api.predict_request import Fields
 from api.render import MIME, dumps
 from api.requests import JSON
 from api.resources.base import ALL, USERS, Roles
 from api.responses import AlmanacResponse
 from ml.errors import ModelNotAvailable, UnknownModel
 from ml.service import Answer, Signature
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 NAME = "tensorflow_serving"
 blueprint = Blueprint(NAME, __name__, url_prefix=PREFIX)
@@ -38,6 +42,8 @@ PLACES = {
 PERMISSIONS: dict[tuple[str, str], Roles] = {(f"{NAME}.no_model", "GET"): ALL}
 
 MOST_VERSION = 2**63 - 1
+#: Of an answer.
+HEADERS = [("Content-Type", MIME)]
 
 View = Callable[..., AlmanacResponse]
 
@@ -107,8 +113,7 @@ def _asked(read: Callable[[Signature], Fields], name: str, version: int | None, 
 
 def _body() -> bytes:
     """The body, of whatever type: `curl -d` says that it is a form, and others say nothing."""
-    # A page of another site may send such without being asked for it, and JSON only where it is allowed to.
-    if "HTTP_ORIGIN" in request.environ and request.mimetype != JSON:
+    if _of_a_page(request.environ):
         raise ApiError(415, f"expected Content-Type {JSON} of a page, got {request.mimetype[:100] or 'none'}")
     return body()
 
@@ -133,11 +138,18 @@ def _wanted(name: str, version: int | None) -> str:
     return f"Servable not found for request: {which}"
 
 
-def _plain(data: bytes, signature: Signature) -> tuple[Fields, Writer] | None:
+def _of_a_page(environ: WSGIEnvironment) -> bool:
+    """Whether a page sends this, and does not call it JSON: that another site's may, without being asked for it."""
+    kind: str = environ.get("CONTENT_TYPE", "")
+    return "HTTP_ORIGIN" in environ and kind.partition(";")[0].strip().lower() != JSON
+
+
+def _read_plain(_: WSGIEnvironment, data: bytes, signature: Signature) -> Reading | None:
     batch = tensors.plain_batch(data, signature)
-    if batch is None or len(next(iter(batch.arrays.values()))) > MOST_ROWS:
+    if batch is None:
         return None
-    return {"arrays": batch.arrays}, lambda answer: tensors.predict_body(answer.outputs, batch.form)
+    fields = predicting.within_limits({"arrays": batch.arrays})
+    return Reading(fields, lambda answer, _: (tensors.predict_body(answer.outputs, batch.form), HEADERS))
 
 
 def _answered(made: Callable[..., bytes]) -> View:
@@ -168,7 +180,13 @@ DIALECT = Dialect(
     statuses={409: 404, 412: 400, 415: 400, 422: 400},
     error=lambda error: {"error": in_a_sentence(error)},
     error_schema=description.ERROR,
-    plain={f"{NAME}.predict{place}": _plain for place in PLACES},
-    plain_ends=(":predict",),
+    plain=Plain(
+        NAME,
+        frozenset(f"{NAME}.predict{place}" for place in PLACES),
+        ":predict",
+        lambda environ: not _of_a_page(environ),
+        dict,
+        _read_plain,
+    ),
     about="TensorFlow Serving's REST API.",
 )

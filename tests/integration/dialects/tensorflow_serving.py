@@ -34,6 +34,8 @@ NEVER_RIGHT = (
     "GET /v1/models",
     *(f"POST /v1/models/{{name}}{which}:regress" for which in ("", "/versions/{version}", "/labels/{alias}")),
 )
+#: Parts of paths with which a view is the same as without: what is drawn there for one is enough.
+ALIKE = ("/versions/{version}", "/labels/{alias}")
 NO_MODEL = "Servable not found for request: Latest(nope)"
 NO_VERSION = "Servable not found for request: Specific(sums, 9)"
 STATUSES: Mapping[int, int] = {409: 404, 415: 400, 422: 400}
