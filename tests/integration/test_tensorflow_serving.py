@@ -225,6 +225,17 @@ def test_several_inputs_and_outputs_and_strings(api: Api, client: Client, serve:
     assert inputs[1]["data"]["sensor"] == [[4, 5], [6, 8]]
 
 
+def test_strings_out(api: Api, client: Client, serve: Callable[..., Any]) -> None:
+    """The stub writes sums as text."""
+    serve(outputs=[tensor("text", "BYTES", 2), tensor("raw_bytes", "BYTES")])
+    path, body = "/v1/models/sums:predict", '{"instances": [[1, 2, 3]]}'
+    row = {"text": ["6", "7"], "raw_bytes": {"b64": "Ng=="}}
+    assert curl(api, path, body) == (200, {"predictions": [row]})
+    columns = {"text": [["6", "7"]], "raw_bytes": [{"b64": "Ng=="}]}
+    assert curl(api, path, body.replace("instances", "inputs")) == (200, {"outputs": columns})
+    assert stored(client, "results")[0]["output"] == {"text": ["6", "7"], "raw_bytes": "6"}
+
+
 def test_classify_and_regress(api: Api, client: Client, serve: Callable[..., Any]) -> None:
     serve(classes=["low", "high"], inputs=[tensor("x", "FP32"), tensor("shift", "FP32", 2)])
     serve(name="binary", classes=["no", "yes"], outputs=[tensor("y", "FP32", 1)])
