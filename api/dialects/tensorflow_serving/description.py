@@ -81,11 +81,20 @@ _EXAMPLES = named(
 _PREDICTED = {
     **TOKENS,
     "anyOf": [
-        record({"predictions": {"type": "array", "description": "Rows, as `instances` were."}}, ["predictions"]),
+        record(
+            {"predictions": {"type": "array", "items": VALUE, "description": "Rows, as `instances` were."}},
+            ["predictions"],
+        ),
         record({"outputs": {"description": "Columns, as `inputs` were."}}, ["outputs"]),
     ],
 }
-_PAIR: Schema = {"type": "array", "minItems": 2, "maxItems": 2, "description": "A class, and its score."}
+_PAIR: Schema = {
+    "type": "array",
+    "minItems": 2,
+    "maxItems": 2,
+    "items": {"anyOf": [{"type": "string"}, {"type": "number"}]},
+    "description": "A class, and its score.",
+}
 _CLASSIFIED = TOKENS | record(
     {"results": {"type": "array", "items": {"type": "array", "items": _PAIR}, "description": "For each example."}},
     ["results"],
