@@ -155,6 +155,7 @@ def _operation(
             **({"description": operation.body.description} if operation.body.description else {}),
             "content": {kind: _media(media) for kind, media in operation.body.content.items()},
             "required": operation.body.required,
+            **({"x-any-type": True} if operation.body.any_type else {}),
         }
     made["responses"] = _responses(operation, public=public, keyed=keyed, parts=parts, dialect=dialect)
     if public:

@@ -59,6 +59,8 @@ class Body:
     content: Mapping[str, Media]
     description: str = ""
     required: bool = True
+    #: Taken for JSON whatever type it is said to be.
+    any_type: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,10 @@ _parsers = threading.local()
 PIECE = 499
 
 
-def read_body(data: bytes, signature: Signature) -> tuple[dict[str, Array], dict[str, Any]] | None:
-    """The batch of `instances` by input name and the body's other fields, or None for the slow way.
+def read_body(
+    data: bytes, signature: Signature, field: str = "instances"
+) -> tuple[dict[str, Array], dict[str, Any]] | None:
+    """The batch of rows in `field` by input name and the body's other fields, or None for the slow way.
 
     For models with one numeric input. The lengths of lists are checked at every level: the parser's buffer holds the
     numbers of all nested lists alike, so `[1, [2], 3]` would look like three numbers. How many brackets the body has
@@ -34,7 +36,7 @@ def read_body(data: bytes, signature: Signature) -> tuple[dict[str, Array], dict
         return None
     try:
         # The parser refuses to read on while parts of what it read before are alive: they end with this call.
-        return _read(parser().parse(data), data, spec)
+        return _read(parser().parse(data), data, spec, field)
     except (ValueError, TypeError, RuntimeError, KeyError, AttributeError):
         return None
 
@@ -48,13 +50,13 @@ def parser() -> simdjson.Parser:
     return found
 
 
-def _read(document: Any, data: bytes, spec: TensorSpec) -> tuple[dict[str, Array], dict[str, Any]] | None:
+def _read(document: Any, data: bytes, spec: TensorSpec, field: str) -> tuple[dict[str, Array], dict[str, Any]] | None:
     names = list(document.keys())
     if len(set(names)) != len(names):
         return None
-    instances = document["instances"]
+    instances = document[field]
     shape = _shape(instances, spec)
-    others = {name: plain(document[name]) for name in names if name != "instances"}
+    others = {name: plain(document[name]) for name in names if name != field}
     if shape is None or data.count(b"[") != lists(shape) + sum(brackets(value) for value in others.values()):
         return None
     floats = spec.numpy_dtype.kind == "f"

@@ -101,6 +101,23 @@ def test_it_is_answered_as_the_route_answers_it(
         assert [result["request"] for result in stored(client, "results")] == ["mine-1"] * 2
 
 
+def test_which_version_is_asked_for_is_known_to_the_service(
+    api: Api, serve: Callable[..., Any], by_flask: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks the registry once more where the version was unloaded meanwhile."""
+    serve(aliases={"stable": 1})
+    service = api.http.application.extensions["service"]
+    real, asked = service.predict, []
+    monkeypatch.setattr(service, "predict", lambda what, live=None: asked.append(what) or real(what, live))
+    for path in (URL, "models/sums/versions/1/predict", "models/sums/aliases/stable/predict"):
+        live(api, path)
+        by_flask.clear()
+        assert ask(api, path, {"instances": [ROW]}, {}).status_code == 200
+        assert not by_flask
+        assert (asked[-1].version, asked[-1].alias) == (asked[-2].version, asked[-2].alias)
+    assert [(one.version, one.alias) for one in asked[1::2]] == [(None, None), (1, None), (None, "stable")]
+
+
 @pytest.mark.parametrize(
     ("problem", "code"),
     [(StorageUnavailable("gone"), 503), (DeadlineExceeded("late"), 504), (RuntimeError("a defect"), 500)],

@@ -16,6 +16,7 @@ from api.dialects.base import Dialect
 from settings import Settings
 from tests.conftest import ADMIN_KEY, Api
 from tests.integration.dialects import SPOKEN, spoken_at
+from tests.integration.everyone import plain
 
 RESOURCES = ("models", "inputs", "results", "jobs", "deliveries", "keys", "users")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -128,7 +129,7 @@ def test_the_public_list_is_short_and_real(mock_api: Api) -> None:
 
 
 def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
-    assert {rule.rule for rule in rules(mock_api)} == {
+    assert {plain(rule) if spoken_at(rule.rule) else rule.rule for rule in rules(mock_api)} == {
         "/health/live",
         "/health/ready",
         "/metrics",

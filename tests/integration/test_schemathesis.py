@@ -28,6 +28,7 @@ from ml.database.client import database_of
 from ml.database.documents import stamp_new
 from ml.identity import passwords
 from tests.conftest import ADMIN_KEY, Api
+from tests.integration.dialects import SPOKEN, spoken_at
 from tests.integration.rest import Client
 
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "50"))
@@ -45,7 +46,9 @@ IRIS: dict[str, Any] = {
     "classes": ["setosa", "versicolor", "virginica"],
 }
 #: What cannot succeed here: no drawn file is a model, and the service is not started.
-NEVER_RIGHT = {"POST /api/v1/models", "GET /health/ready", "GET /v2/health/ready"}
+NEVER_RIGHT = {"POST /api/v1/models", "GET /health/ready", "GET /v2/health/ready"}.union(
+    *(getattr(spoken, "NEVER_RIGHT", ()) for spoken in SPOKEN.values())
+)
 CHECKS = [
     schemathesis.checks.not_a_server_error,
     checks.status_code_conformance,
@@ -110,6 +113,9 @@ def wrong_answers(operation: Any, client: Client) -> list[str]:
     """What an operation answers that is not documented, or accepts that is not allowed: one of each kind."""
     wrong: dict[str, str] = {}
     statuses: set[int] = set()
+    # Models that were drawn before have names that are wrong ones here.
+    database_of(client)["models"].delete_many({"name": {"$ne": IRIS["name"]}})
+    operation.schema.app.extensions["service"].registry.refresh()
 
     def ask(case: schemathesis.Case) -> None:
         if "?" in case.formatted_path:  # what comes after it is no part of the path
@@ -129,7 +135,10 @@ def wrong_answers(operation: Any, client: Client) -> list[str]:
 
     for case in at_the_edges(operation):
         ask(case)
-    drawn(operation)(ask)()
+    spoken = spoken_at(operation.path)
+    # What a version is asked is read by the same view, and drawn for that, where the dialect says so.
+    if not any(part in operation.path for part in getattr(spoken, "ALIKE", ())):
+        drawn(operation)(ask)()
     if CALLER == ADMIN_KEY and operation.label not in NEVER_RIGHT and not statuses & {200, 201, 202, 204}:
         wrong["no success"] = f"nothing that was asked was right: {sorted(statuses)}"
     return list(wrong.values())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -25,7 +27,7 @@ class Described:
         self._document = document
         self._paths = [
             (re.compile(re.sub(r"\\\{[^/]*?\\\}", "[^/]+", re.escape(path)) + r"\Z"), path)
-            for path in sorted(document["paths"], key=lambda path: path.count("{"))
+            for path in sorted(document["paths"], key=lambda path: (path.count("{"), -len(path)))
         ]
         #: By the schema's id, with the schema, which must live as long for its id to be its own.
         self._validators: dict[int, tuple[Json, Draft202012Validator]] = {}
@@ -81,8 +83,10 @@ class Described:
             return []
         if kind == "application/json":
             try:
-                value = orjson.loads(body)
-            except orjson.JSONDecodeError as error:
+                # In some protocols' bodies NaN and infinities are tokens: there they are numbers as any other.
+                tokens = self.resolved(schema).get("x-json-tokens")
+                value = json.loads(body, parse_constant=_number_of(tokens)) if tokens else orjson.loads(body)
+            except ValueError as error:
                 return [f"the body is not JSON: {error}"]
             return self.misfits(schema, _shortened(value) if len(body) > LONG_BODY else value)
         return self.misfits(schema, body.decode()) if kind.startswith("text/") else []
@@ -103,6 +107,15 @@ class Described:
         if validator.is_valid(value):
             return []
         return [_told(error) for error, _ in zip(validator.iter_errors(value), range(MOST_TOLD), strict=False)]
+
+
+def _number_of(tokens: list[str]) -> Callable[[str], float]:
+    def number(token: str) -> float:
+        if token not in tokens:
+            raise ValueError(token)
+        return 0.0
+
+    return number
 
 
 def _told(error: ValidationError) -> str:

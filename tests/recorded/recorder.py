@@ -137,10 +137,12 @@ class Recorder:
         wrong = [f"the parameter {name} was accepted, and is not documented" for name in {*exchange.query} - known]
         if not exchange.body:
             return wrong
-        content = described.resolved(operation.get("requestBody", {})).get("content", {})
-        if exchange.kind not in content:
-            return [*wrong, f"a body of type {exchange.kind or 'none'} was accepted, and is not documented"]
-        if exchange.kind == JSON:
+        documented = described.resolved(operation.get("requestBody", {}))
+        content = documented.get("content", {})
+        kind = JSON if documented.get("x-any-type") and exchange.kind not in content else exchange.kind
+        if kind not in content:
+            return [*wrong, f"a body of type {kind or 'none'} was accepted, and is not documented"]
+        if kind == JSON:
             misfits = described.content_misfits(JSON, content[JSON], exchange.body)
             wrong += [f"the request was accepted, and does not fit: {why}" for why in misfits]
         return wrong

@@ -55,6 +55,7 @@ def test_strings_are_stored_as_text_where_they_are_text() -> None:
     stored = to_stored(array)
     assert stored == ["abc", "é", Binary(b"\xff\0"), "", "e"]
     assert from_stored(through_bson(stored)).tolist() == array.tolist()
+    assert to_stored_rows(np.array([b"ab\0", b"\xff"], object)) == ["ab\0", Binary(b"\xff")]
     long = np.array([b"x" * i for i in range(65)], object)
     assert is_packed(to_stored(long))
     assert from_stored(through_bson(to_stored(long))).tolist() == long.tolist()

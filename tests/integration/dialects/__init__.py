@@ -21,6 +21,9 @@ class Spoken(Protocol):
     NOT_THERE: Sequence[str]
     #: Statuses of Almanac's that this dialect has others for.
     STATUSES: Mapping[int, int]
+    #: What is said where there is no model `nope`, and no version 9 of `sums`, which has the one.
+    NO_MODEL: str
+    NO_VERSION: str
 
     def body_for(self, method: str, rule: str, variant: str) -> dict[str, Any]:
         """What the test client is to send for a line of the table; the model is `sums`, which takes three numbers."""

@@ -100,8 +100,8 @@ def test_what_is_not_there_or_not_available(
     for name, state in (("young", "loading"), ("broken", "failed"), ("old", "retired")):
         serve(name=name, state=state)
         assert f"{name}:1 is {state}" in said(spoken, spoken.ask(api, [ROW], model=name), 409)
-    assert "there is no model 'nope'; there are: " in said(spoken, spoken.ask(api, [ROW], model="nope"), 404)
-    assert "sums has no version 9; there are: 1" in said(spoken, spoken.ask(api, [ROW], version=9), 404)
+    assert spoken.NO_MODEL in said(spoken, spoken.ask(api, [ROW], model="nope"), 404)
+    assert spoken.NO_VERSION in said(spoken, spoken.ask(api, [ROW], version=9), 404)
     assert "x" in said(spoken, spoken.ask(api, [[1, 2]]), 422)
     assert nothing_stored(client)
 
