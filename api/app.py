@@ -10,7 +10,7 @@ from flask import Flask
 from flask_pymongo import BSONObjectIdConverter
 from pymongo import MongoClient
 
-from api import cors, doors, early, endpoints, errors, idempotency, render, requests
+from api import audit, cors, doors, early, endpoints, errors, idempotency, render, requests
 from api.application import Application
 from api.auth.anyone import Anyone
 from api.auth.credentials import Authenticator, Credentials
@@ -59,6 +59,7 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
     errors.register(app)
     render.register(app)
     requests.register(app)
+    audit.register(app)
     places = doors.guard(app, settings.threads)
     authenticator = authenticator or authenticator_of(settings, app.extensions["service"])
     limits = rate_limits.limits_of(app, settings, client)

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, current_app, request
 
+from api.audit import entry_for
 from api.auth.caller import current_caller
 from api.auth.permissions import permit_model
 from api.errors import ApiError
@@ -91,6 +92,7 @@ def register() -> Response:
         owner=caller.owner,
         admin=caller.is_admin,
         sample=sample.stream if sample else None,
+        entry=entry_for("register", "models", 201),
         **fields,
     )
     shown = {name: document[name] for name in (*RESOURCES["models"].schema, *_STAMPS) if name in document}

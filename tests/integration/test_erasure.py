@@ -98,7 +98,7 @@ def test_a_result_that_comes_within_the_delete_goes_too(
     db = database_of(client)
     real = erasure.transact
 
-    def beside(*args: Any) -> Any:
+    def beside(*args: Any, **how: Any) -> Any:
         def work(session: Any) -> bool:
             done: bool = args[1](session)
             db["results"].insert_one({"input": ObjectId(input_)})
@@ -106,7 +106,7 @@ def test_a_result_that_comes_within_the_delete_goes_too(
             assert len(stored(client, "results")) == 1
             return done
 
-        return real(args[0], work)
+        return real(args[0], work, **how)
 
     monkeypatch.setattr(erasure, "transact", beside)
     assert api.delete(f"inputs/{input_}", headers=ANY).status_code == 204
