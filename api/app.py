@@ -23,6 +23,7 @@ from api.resources import domain
 from api.routes import docs, health, input_files, jobs, keys, metrics, model_files, openapi, predict, webhooks
 from api.validation import AlmanacValidator
 from ml.database.client import database_of
+from ml.identity.redaction import hide
 from ml.service import BuildLimits, Limits, Service
 from settings import Settings, eve_settings
 
@@ -96,8 +97,10 @@ def authenticator_of(settings: Settings, service: Service) -> Authenticator:
     if settings.auth == "off":
         log.warning("ALMANAC_AUTH is off: everyone who reaches this server is the administrator")
         return Anyone()
-    key = settings.admin_key
-    return Credentials(key.get_secret_value() if key is not None else admin_key_in(settings.data_dir), service.identity)
+    given = settings.admin_key
+    key = given.get_secret_value() if given is not None else admin_key_in(settings.data_dir)
+    hide(key)
+    return Credentials(key, service.identity)
 
 
 def _public_by(settings: Settings) -> frozenset[str]:

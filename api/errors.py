@@ -15,6 +15,7 @@ from api.render import dumps
 from ml import errors as service
 from ml.database.client import READ_MS
 from ml.database.refusals import refused
+from ml.identity.redaction import redacted
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class ApiError(Exception):
         body: dict[str, Any] = {"_status": "ERR", "_error": {"code": self.code, "message": self.message}}
         if self.issues:
             body["_issues"] = self.issues
-        return dumps(body)
+        return redacted(dumps(body).decode()).encode()
 
     def response(self) -> Response:
         """The JSON answer."""

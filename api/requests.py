@@ -15,11 +15,14 @@ from eve.utils import weak_date
 from flask import Flask, Request, Response, g, request
 
 from api.errors import ApiError
+from ml.identity.redaction import holds_secret
 
 log = logging.getLogger("almanac.access")
 
 SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 JSON = "application/json"
+#: What is said where a key came in the wrong place.
+MISPLACED = "expected no secrets, got one of Almanac's, which is not stored: a key goes into the header Authorization"
 
 
 class AlmanacRequest(Request):
@@ -63,6 +66,13 @@ def json_body() -> Any:
     return request.get_json(force=True)
 
 
+def refuse_secrets(*sent: bytes | str) -> None:
+    """Refuse what is to be stored and has a key in it: somebody put it into the wrong place. Raises 422."""
+    for data in sent:
+        if holds_secret(data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")):
+            raise ApiError(422, "there is a secret in it", {"body": MISPLACED})
+
+
 def not_json_type() -> ApiError:
     came = request.headers.get("Content-Type") or "none"
     return ApiError(415, f"expected Content-Type {JSON}, got {came[:100]}")
@@ -78,7 +88,7 @@ def register(app: Flask) -> None:
 def request_id(environ: Mapping[str, Any]) -> str:
     """The id that a client gave its request where it is a sane one, else a new one."""
     given = environ.get("HTTP_X_REQUEST_ID", "")
-    return given if given and SANE_ID.match(given) else _new_id()
+    return given if given and SANE_ID.match(given) and not holds_secret(given.encode()) else _new_id()
 
 
 def _new_id() -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from ml.identity.redaction import redacted
 from settings import Settings
 
 #: What a log record may carry beside its message.
@@ -29,7 +30,7 @@ class JsonLines(logging.Formatter):
         line.update({name: value for name in EXTRA if (value := getattr(record, name, None)) is not None})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        return redacted(orjson.dumps(line, default=str).decode())
 
 
 class Console(logging.Formatter):
@@ -41,7 +42,7 @@ class Console(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
         request = getattr(record, "request", None)
-        return f"{text} {getattr(record, 'ms', 0)} ms {request}" if request else text
+        return redacted(f"{text} {getattr(record, 'ms', 0)} ms {request}" if request else text)
 
 
 def set_up(settings: Settings) -> None:

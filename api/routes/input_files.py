@@ -14,6 +14,7 @@ from werkzeug.exceptions import NotFound
 from api.auth.caller import current_caller
 from api.errors import ApiError
 from api.openapi.describe import BINARY, Answer, Media, Operation, Query, describes
+from api.requests import refuse_secrets
 from ml.database.client import READ_MS, Document
 from ml.service import Service
 from ml.tensors import (
@@ -38,6 +39,7 @@ def input_from_form(form: Request) -> Document:
     issues = {name: f"no such field; there are file, {', '.join(sorted(FORM_FIELDS))}" for name in unknown}
     if len(form.files.getlist("file")) != 1:
         issues["file"] = f"expected one file, got {len(form.files.getlist('file'))}"
+    refuse_secrets(*(value for _, value in form.form.items(multi=True)))
     document: Document = {}
     for name in FORM_FIELDS & form.form.keys():
         if len(form.form.getlist(name)) > 1:

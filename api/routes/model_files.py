@@ -14,6 +14,7 @@ from api.errors import ApiError
 from api.openapi.describe import BINARY, JSON, Answer, Body, Media, Operation, Schema, describes, record, ref
 from api.present import present
 from api.render import dumps
+from api.requests import refuse_secrets
 from api.resources import RESOURCES
 from ml.service import Service
 
@@ -105,6 +106,7 @@ _STAMPS = ("_id", "_created", "_updated", "_etag")
 
 
 def _fields() -> dict[str, Any]:
+    refuse_secrets(*(value for _, value in request.form.items(multi=True)))
     issues = {
         name: f"no such field; there are {', '.join(FILES + FIELDS)}"
         for name in (*request.form, *request.files)
