@@ -6,7 +6,6 @@ some field, and what a library's message repeats.
 
 from __future__ import annotations
 
-import os
 import re
 from urllib.parse import quote, unquote, urlsplit
 
@@ -63,7 +62,12 @@ def _without(secret: str, text: str) -> str:
     """The text without the secret, also where it was cut: messages repeat the beginning of what came."""
     parts = text.split(secret[:HEAD])
     rest = secret[HEAD:]
-    return "...".join([parts[0], *(part[len(os.path.commonprefix([rest, part])) :] for part in parts[1:])])
+    return "...".join([parts[0], *(part[_alike(rest, part) :] for part in parts[1:])])
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters they begin with together."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def holds_secret(data: bytes) -> bool:
