@@ -16,6 +16,11 @@ from ml.tensors.values import Array, ValueIssue, cast_array
 #: How every .npy file begins.
 NPY_MAGIC = npy.MAGIC_PREFIX
 
+#: Each string is an object, many times as large as it is in the file.
+MOST_STRINGS = 1_000_000
+#: numpy repeats the header in its messages.
+LONGEST_REASON = 300
+
 NUMBERS = frozenset(NUMPY_OF.values()) - {"object"}
 
 
@@ -38,9 +43,13 @@ def from_npy(data: bytes, place: str = "file") -> Array:
         # A view of the bytes that came, not a copy of them.
         array = np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran else "C")
         if dtype.kind in "SU":
+            if array.size > MOST_STRINGS:
+                raise ValueError(f"expected at most {MOST_STRINGS} strings, got {array.size}")
             array = _bytes_of(array)
     except Exception as error:  # noqa: BLE001  numpy parses the header with several classes of error
-        raise TensorIssues({place: f"not a .npy file that can be read: {error}"}) from None
+        reason = str(error)
+        reason = reason if len(reason) <= LONGEST_REASON else reason[:LONGEST_REASON] + "..."
+        raise TensorIssues({place: f"not a .npy file that can be read: {reason}"}) from None
     if array.size == 0:
         raise TensorIssues({place: f"expected one value or more, got shape {list(array.shape)}"})
     if array.dtype == object:
