@@ -15,7 +15,17 @@ import numpy as np
 from PIL import Image, ImageChops, UnidentifiedImageError
 
 from ml.signature import TensorSpec
-from ml.tensors.containers import COLOURS, GREY, JPEG_MAGIC, PNG_MAGIC, check_jpeg, check_pixels, kind_of, png_facts
+from ml.tensors.containers import (
+    COLOURS,
+    GREY,
+    JPEG_MAGIC,
+    PNG_MAGIC,
+    PngFacts,
+    check_jpeg,
+    check_pixels,
+    kind_of,
+    png_facts,
+)
 from ml.tensors.issues import TensorIssues
 from ml.tensors.values import Array, ValueIssue, cast_array
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from ml.signature import NUMPY_OF, TensorSpec
+from ml.tensors.containers import kind_of
 from ml.tensors.issues import TensorIssues
 from ml.tensors.stored import MOST_AXES
 from ml.tensors.values import Array, ValueIssue, cast_array
@@ -26,6 +27,8 @@ NUMBERS = frozenset(NUMPY_OF.values()) - {"object"}
 
 def from_npy(data: bytes, place: str = "file") -> Array:
     """The array in a .npy file; strings become BYTES. Raises TensorIssues."""
+    if not data.startswith(NPY_MAGIC):
+        raise TensorIssues({place: f"not a .npy file that can be read: it is {kind_of(data)}"})
     stream = io.BytesIO(data)
     try:
         version = npy.read_magic(stream)
