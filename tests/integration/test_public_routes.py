@@ -14,7 +14,7 @@ from api.auth.permissions import PERMISSIONS
 from settings import Settings
 from tests.conftest import ADMIN_KEY, Api
 
-RESOURCES = ("models", "inputs", "results", "jobs", "deliveries", "keys", "users")
+RESOURCES = ("models", "inputs", "results", "jobs", "deliveries", "keys", "users", "audit")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 #: What public routes answer other than 200.
 PUBLIC_ANSWERS = {"/health/ready": {200, 503}, "/docs/": {200, 308}}
