@@ -65,3 +65,13 @@ def test_no_line_of_the_log_has_one() -> None:
         assert KEY[8:20] not in line
         assert "alm_Zx0f..." in line
     assert orjson.loads(JsonLines().format(record))["path"] == "/alm_Zx0f..."
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", f"/{KEY}"), (KEY, "/"), ("GET", "/plain")])
+def test_nor_has_a_line_of_a_request(method: str, path: str) -> None:
+    record = logging.LogRecord("almanac.access", logging.INFO, "f", 1, "%s %s %d", (method, path, 200), None)
+    record.method, record.path = method, path
+    for formatter in (JsonLines(), Console()):
+        line = formatter.format(record)
+        assert KEY[8:20] not in line
+        assert ("alm_Zx0f..." in line) == (KEY in method + path)
