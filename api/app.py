@@ -10,7 +10,7 @@ from flask import Flask
 from flask_pymongo import BSONObjectIdConverter
 from pymongo import MongoClient
 
-from api import cors, doors, early, endpoints, errors, idempotency, render, requests
+from api import audit, cors, doors, early, endpoints, errors, idempotency, render, requests
 from api.application import Application
 from api.auth.anyone import Anyone
 from api.auth.credentials import Authenticator, Credentials
@@ -24,6 +24,7 @@ from api.resources import domain
 from api.routes import docs, health, input_files, jobs, keys, metrics, model_files, openapi, predict, webhooks
 from api.validation import AlmanacValidator
 from ml.database.client import database_of
+from ml.identity.redaction import hide
 from ml.service import BuildLimits, Limits, Service
 from settings import Settings, eve_settings
 
@@ -60,6 +61,7 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
     errors.register(app, DIALECTS)
     render.register(app)
     requests.register(app)
+    audit.register(app)
     places = doors.guard(app, settings.threads)
     authenticator = authenticator or authenticator_of(settings, app.extensions["service"])
     limits = rate_limits.limits_of(app, settings, client)
@@ -98,8 +100,10 @@ def authenticator_of(settings: Settings, service: Service) -> Authenticator:
     if settings.auth == "off":
         log.warning("ALMANAC_AUTH is off: everyone who reaches this server is the administrator")
         return Anyone()
-    key = settings.admin_key
-    return Credentials(key.get_secret_value() if key is not None else admin_key_in(settings.data_dir), service.identity)
+    given = settings.admin_key
+    key = given.get_secret_value() if given is not None else admin_key_in(settings.data_dir)
+    hide(key)
+    return Credentials(key, service.identity)
 
 
 def _public_by(settings: Settings) -> frozenset[str]:

@@ -10,9 +10,11 @@ from bson import ObjectId
 from eve.io.mongo import Mongo
 from flask import Flask, abort, g, request
 from flask_pymongo import PyMongo
+from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 from werkzeug.exceptions import HTTPException
 
+from api.audit import entry_for
 from api.auth.caller import current_caller
 from api.embed import embed
 from api.errors import ApiError, answer_to, from_service
@@ -21,10 +23,10 @@ from api.present import present
 from api.query import Query
 from api.resources import RESOURCES
 from api.resources.base import Resource
+from ml.audit.entries import recorded
 from ml.database.casts import CastError, cast
 from ml.database.client import READ_MS, Document, database_of
 from ml.database.documents import derived_etag, is_etag
-from ml.database.transactions import transact
 from ml.errors import Changed, ServiceError
 from ml.service import Service
 
@@ -126,7 +128,7 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
     def insert(self, resource: str, doc_or_docs: Any) -> list[ObjectId]:
         """Store validated documents, all or none."""
         documents: list[Document] = [doc_or_docs] if isinstance(doc_or_docs, dict) else doc_or_docs
-        caller, collection = current_caller(), self._collection(resource)
+        caller = current_caller()
         refused: dict[int, ApiError] = {}
         for index, document in enumerate(documents):
             document["_id"] = new_id()
@@ -141,15 +143,29 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
             for document in documents
         ]
         try:
-            if len(documents) == 1:
-                collection.insert_one(documents[0])
-            else:
-                transact(collection.database.client, lambda session: collection.insert_many(documents, session=session))
+            self._insert(RESOURCES[resource], documents)
         except (DuplicateKeyError, BulkWriteError) as error:
             raise _duplicate(RESOURCES[resource], error) from error
         for document, shown_once in zip(documents, secrets, strict=True):
             document.update(shown_once)
         return [document["_id"] for document in documents]
+
+    def _insert(self, resource: Resource, documents: list[Document]) -> None:
+        """Store documents with the entry that tells of them, one for each owner of some: all or none."""
+        db, entry = self._service.db, entry_for("create", resource.name, 201)
+        ids: dict[str | None, list[ObjectId]] = {}
+        for document in documents:
+            ids.setdefault(resource.owner_of(document), []).append(document["_id"])
+
+        def work(session: ClientSession | None) -> None:
+            if len(documents) == 1:
+                db[resource.name].insert_one(documents[0], session=session)
+            else:
+                db[resource.name].insert_many(documents, session=session)
+            for owner, some in ids.items():
+                entry.write(db, some, owner, session)
+
+        recorded(db, entry, work)
 
     def made_before(self, resource: str, documents: Sequence[Document], ids: Sequence[ObjectId]) -> list[Document]:
         """What is stored of a POST that was run before under the same ids, in order; empty where nothing is.
@@ -167,7 +183,8 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
         scope = current_caller().scope(resource)
         changes = {name: value for name, value in updates.items() if name not in ("_etag", "_updated")}
         try:
-            after = RESOURCES[resource].update(self._service, original, changes, scope)
+            entry = entry_for("change", resource, 200, changes) if changes else None
+            after = RESOURCES[resource].update(self._service, original, changes, scope, entry)
         except Changed:
             after = None
         except (ServiceError, PyMongoError) as error:
@@ -182,7 +199,8 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
     def remove(self, resource: str, lookup: Mapping[str, Any]) -> None:
         """Delete the document that was read, and no later one."""
         try:
-            removed = RESOURCES[resource].remove(self._service, g.original, current_caller().scope(resource))
+            entry = entry_for("retire" if resource == "models" else "delete", resource, 204)
+            removed = RESOURCES[resource].remove(self._service, g.original, current_caller().scope(resource), entry)
         except Changed:
             removed = False
         if not removed:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.http import HTTP_STATUS_CODES
 
 from api.application import Application
+from api.audit import note_refusal
 from api.auth.credentials import Authenticator
 from api.auth.guard import caller_of
 from api.auth.permissions import permit
@@ -164,7 +165,9 @@ class Early:
                 )
                 return self._predict(environ, start_response, asked, reading, live, began)
         except TooMany as refusal:
-            return self._send_error(refusal, ("", ""), environ, start_response, began, request_id(environ))
+            id_, found = request_id(environ), self._app.remembered(environ["PATH_INFO"])
+            note_refusal(self._service, environ, refusal.code, caller, id_, found[0] if found else None)
+            return self._send_error(refusal, ("", ""), environ, start_response, began, id_)
         except (ApiError, ServiceError):
             pass  # the route meets it again
         finally:

@@ -25,7 +25,7 @@ from api.openapi.describe import JSON, Answer, Media, Operation, describes, no_o
 from api.present import present
 from api.query import Query, parse_query
 from api.render import dumps
-from api.requests import json_body
+from api.requests import json_body, refuse_secrets
 from api.resources import RESOURCES
 from api.routes.input_files import input_from_form
 from api.routes.jobs import answer_when_ended
@@ -119,6 +119,7 @@ def _create(name: str) -> Any:
         payload: Any = input_from_form(request)
     else:
         payload = json_body()
+        refuse_secrets(request.get_data())
     many = isinstance(payload, list)
     documents = payload if many else [payload]
     if not documents:
@@ -174,6 +175,7 @@ def _refuse_others(documents: list[Any], many: bool) -> None:
 
 def _change(name: str, lookup: dict[str, Any]) -> Any:
     body = json_body()
+    refuse_secrets(request.get_data())
     if not isinstance(body, dict):
         raise ApiError(
             422, "a change is an object of fields", {"body": f"expected an object, got {type(body).__name__}"}

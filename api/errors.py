@@ -15,6 +15,7 @@ from api.render import dumps
 from ml import errors as service
 from ml.database.client import READ_MS
 from ml.database.refusals import refused
+from ml.identity.redaction import redacted
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +68,10 @@ def said(error: ApiError, path: str, dialects: Sequence[Speaker]) -> tuple[int, 
     for dialect in dialects:
         if dialect.owns(path):
             code, body = dialect.said(error)
+            body = redacted(body.decode()).encode()
             # Some have it for more than is over in a second; it always says when to come again.
             return code, body, {"Retry-After": "1"} | error.headers if code == 503 else error.headers
-    return error.code, error.body(), error.headers
+    return error.code, redacted(error.body().decode()).encode(), error.headers
 
 
 #: What the service refuses or fails at, as an HTTP status.

@@ -20,8 +20,10 @@ from pymongo.errors import PyMongoError
 from api.auth.caller import current_caller
 from api.errors import ApiError
 from api.fingerprint import fingerprint
+from api.requests import MISPLACED
 from api.routes.predict import PREDICTIONS
 from ml.errors import StorageUnavailable, UnderWay
+from ml.identity.redaction import holds_secret
 from ml.service import Admission, Claim, KeyedRequest, Pending, Service, StoredAnswer
 
 log = logging.getLogger(__name__)
@@ -87,6 +89,8 @@ class _Once:
         if not SANE_KEY.match(key):
             issue = f"expected 1 to 255 printable ASCII characters, got {key[:100]!r}" + " ..." * (len(key) > 100)
             raise ApiError(400, f"{HEADER} is not understood", {HEADER: issue})
+        if holds_secret(key.encode()):
+            raise ApiError(400, f"{HEADER} is no place for a secret", {HEADER: MISPLACED})
         deadline = time.monotonic() + self._service.limits.deadline_ms / 1000
         asked = None
         while True:

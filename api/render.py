@@ -12,6 +12,8 @@ from bson.binary import UUID_SUBTYPE, Binary
 from flask import Flask, request
 from flask.json.provider import JSONProvider
 
+from ml.identity.redaction import redacted
+
 MIME = "application/json"
 
 _OPTIONS = (
@@ -71,7 +73,10 @@ class JSONRenderer:
 
     def render(self, data: Any) -> bytes:
         """Bytes for a response body; with `?pretty` indented."""
-        return dumps(data, pretty="pretty" in request.args)
+        body = dumps(data, pretty="pretty" in request.args)
+        if isinstance(data, dict) and data.get("_status") == "ERR":  # what came is repeated in it
+            return redacted(body.decode()).encode()
+        return body
 
 
 class Provider(JSONProvider):

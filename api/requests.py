@@ -15,6 +15,7 @@ from eve.utils import weak_date
 from flask import Flask, Request, Response, g, request
 
 from api.errors import ApiError
+from ml.identity.redaction import holds_secret
 
 log = logging.getLogger("almanac.access")
 
@@ -22,6 +23,8 @@ SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 JSON = "application/json"
 #: Probes: asked for by address, of whatever name, often, and even of a server that is full.
 HEALTH = ("/health/", "/v2/health/")
+#: What is said where a key came in the wrong place.
+MISPLACED = "expected no secrets, got one of Almanac's, which is not stored: a key goes into the header Authorization"
 
 
 class AlmanacRequest(Request):
@@ -70,6 +73,13 @@ def json_body() -> Any:
     return request.get_json(force=True)
 
 
+def refuse_secrets(*sent: bytes | str) -> None:
+    """Refuse what is to be stored and has a key in it: somebody put it into the wrong place. Raises 422."""
+    for data in sent:
+        if holds_secret(data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")):
+            raise ApiError(422, "there is a secret in it", {"body": MISPLACED})
+
+
 def not_json_type() -> ApiError:
     came = request.headers.get("Content-Type") or "none"
     return ApiError(415, f"expected Content-Type {JSON}, got {came[:100]}")
@@ -85,12 +95,14 @@ def register(app: Flask) -> None:
 def request_id(environ: Mapping[str, Any]) -> str:
     """The id that a client gave its request where it is a sane one, else a new one."""
     given = environ.get("HTTP_X_REQUEST_ID", "")
-    return given if given and SANE_ID.match(given) else _new_id()
+    return given if given and SANE_ID.match(given) and not holds_secret(given.encode()) else _new_id()
 
 
 def named(environ: Mapping[str, Any], given: str | None) -> str | None:
     """The id that a request's body gives it, where that is a sane one and no header gives it another."""
-    return given if given and "HTTP_X_REQUEST_ID" not in environ and SANE_ID.match(given) else None
+    if not given or "HTTP_X_REQUEST_ID" in environ or not SANE_ID.match(given) or holds_secret(given.encode()):
+        return None
+    return given
 
 
 def _new_id() -> str:

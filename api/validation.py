@@ -15,11 +15,13 @@ from eve.io.mongo import Validator
 from eve.validation import SingleErrorAsStringErrorHandler
 from flask import current_app
 
+from api.requests import MISPLACED
 from api.resources import RESOURCES
 from ml.database.documents import now
 from ml.database.filters import FilterError, check_filter
 from ml.errors import ServiceError
 from ml.identity.passwords import weakness
+from ml.identity.redaction import holds_secret
 from ml.service import MAX_ROW_BYTES, Service
 from ml.tensors import TensorIssues, from_stored, infer_json, is_packed, row_of, to_stored
 from ml.tensors.values import describe
@@ -247,7 +249,7 @@ def free_form_problem(value: Any, depth: int = 0) -> str | None:
         for key, item in value.items():
             if not key or key.startswith("$") or "." in key or "\0" in key:
                 return f"expected keys without $ in front, dots and zero characters, got {key!r}"
-            problem = free_form_problem(item, depth + 1)
+            problem = free_form_problem(item, depth + 1) or (MISPLACED if holds_secret(key.encode()) else None)
             if problem:
                 return problem
     elif isinstance(value, list):
@@ -255,6 +257,8 @@ def free_form_problem(value: Any, depth: int = 0) -> str | None:
             problem = free_form_problem(item, depth + 1)
             if problem:
                 return problem
+    elif isinstance(value, str) and holds_secret(value.encode("utf-8", "surrogatepass")):
+        return MISPLACED
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
         return f"expected numbers of at most 64 bits, got {value}"
     # Last, since no more than so many levels can be written out.

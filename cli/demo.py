@@ -19,6 +19,7 @@ from api.auth.keys import KEY_FILE
 from cli.model import wait_until_built
 from cli.options import fail, open_database, settings_or_exit
 from cli.progress import watch
+from ml.audit.entries import commanded
 from ml.database.client import Document
 from ml.demo import digits
 from ml.jobs.worker import Worker
@@ -81,6 +82,7 @@ def _model(service: Service, settings: Settings, elsewhere: bool) -> Document:
                     classes=digits.CLASSES,
                     aliases=["stable"],
                     description="Handwritten digits, 8x8 pixels from 0 to 16.",
+                    entry=commanded("register", "models"),
                 )
     click.echo(f"{digits.NAME}:{model['version']} is registered; it is built and proven equal to Keras ...")
     model = wait_until_built(db, model, settings, build=not elsewhere)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cli.options import fail, open_database, settings_or_exit
+from ml.audit.entries import commanded
 from ml.service import Service
 
 
@@ -24,12 +25,15 @@ def command(owner: str, yes: bool) -> None:
     with open_database(settings) as db:
         service = Service(db, settings.data_dir / "cache", executor=settings.executor)
         try:
-            erasure = service.erasure(owner)
+            erasure = service.erasure(owner, commanded("erase", None))
             left = erasure.left()
-            if not left:
+            if not left and not erasure.named():
                 fail(f"there is nothing that {owner!r} owns")
             total = sum(left.values())
-            click.echo(f"{owner} owns " + ", ".join(f"{count} in {name}" for name, count in left.items()))
+            click.echo(
+                f"{owner} owns " + (", ".join(f"{count} in {name}" for name, count in left.items()) or "nothing")
+            )
+            click.echo(f"{erasure.named()} entries of the audit name {owner}; they stay, under a name that is nobody's")
             if not yes:
                 click.confirm("delete all of it, for good?", abort=True)
             columns = (TextColumn("erasing"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[at]}"))

@@ -13,6 +13,7 @@ from rich.table import Table
 from api.resources import RESOURCES
 from cli.options import fail, open_database, settings_or_exit
 from cli.progress import watch
+from ml.audit.entries import commanded
 from ml.database.client import Document
 from ml.database.documents import derived_etag, is_etag
 from ml.database.filters import FilterError, parse_filter
@@ -88,7 +89,7 @@ def submit(where: dict[str, Any], wait: bool, follow: bool, **given: Any) -> Non
     with open_database(settings) as db:
         service = Service(db, settings.data_dir / "cache", executor=settings.executor)
         try:
-            db["jobs"].insert_one(service.jobs.prepare(job, "admin", {}))
+            service.jobs.add(service.jobs.prepare(job, "admin", {}), commanded("create", "jobs"))
         except ServiceError as error:
             fail(error)
         finally:
@@ -150,7 +151,7 @@ def _cancel(service: Service, id_: ObjectId) -> None:
             job.pop("_etag", None)
             job["_etag"] = derived_etag(job)
         try:
-            service.jobs.update(job, {"status": "canceled"})
+            service.jobs.update(job, {"status": "canceled"}, commanded("change", "jobs", ["status"]))
             return
         except Changed:
             continue  # its worker or someone else was quicker

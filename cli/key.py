@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from cli.options import fail, open_database, settings_or_exit
+from ml.audit.entries import commanded
 from ml.catalog import NAME
 from ml.errors import Invalid
 from ml.identity.caller import ROLES, Role
@@ -57,7 +58,7 @@ def create(role: Role, owner: str, models: list[str] | None, expires_days: int |
     expires = None if expires_days is None else datetime.now(UTC) + timedelta(days=expires_days)
     with open_database(settings_or_exit()) as db:
         try:
-            document, key = create_key(db, role, owner, models, expires, description)
+            document, key = create_key(db, role, owner, models, expires, description, commanded("create", "keys"))
         except Invalid as error:
             fail(f"{error}: {'; '.join(f'{field}: {issue}' for field, issue in error.issues.items())}")
     # The key alone on standard output, so that a script can take it.

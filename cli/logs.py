@@ -10,8 +10,12 @@ from typing import Any
 
 import orjson
 
+from ml.identity.redaction import redacted
 from settings import Settings
 
+#: The logger with a line for each request, and the longest method that there is.
+ACCESS = "almanac.access"
+LONGEST_METHOD = len("OPTIONS")
 #: What a log record may carry beside its message.
 EXTRA = ("request", "method", "path", "status", "ms")
 
@@ -29,7 +33,7 @@ class JsonLines(logging.Formatter):
         line.update({name: value for name in EXTRA if (value := getattr(record, name, None)) is not None})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        return _without_secrets(record, orjson.dumps(line, default=str).decode())
 
 
 class Console(logging.Formatter):
@@ -41,7 +45,15 @@ class Console(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
         request = getattr(record, "request", None)
-        return f"{text} {getattr(record, 'ms', 0)} ms {request}" if request else text
+        return _without_secrets(record, f"{text} {getattr(record, 'ms', 0)} ms {request}" if request else text)
+
+
+def _without_secrets(record: logging.LogRecord, line: str) -> str:
+    if record.name == ACCESS:  # one for each prediction; its request's id was looked at before
+        method, path = getattr(record, "method", line), getattr(record, "path", line)
+        if len(method) <= LONGEST_METHOD and redacted(path) == path:
+            return line
+    return redacted(line)
 
 
 def set_up(settings: Settings) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.options import fail, open_database, settings_or_exit
+from ml.audit.entries import commanded
 from ml.builder import Builder, BuildLimits
 from ml.catalog import Catalog
 from ml.database.client import Document
@@ -42,6 +43,7 @@ def add(file: Path, name: str, classes: str | None, aliases: tuple[str, ...], de
                 classes=[part.strip() for part in classes.split(",")] if classes else None,
                 aliases=aliases,
                 description=description,
+                entry=commanded("register", "models"),
             )
         except ServiceError as error:
             fail(f"{error}: {'; '.join(f'{k}: {v}' for k, v in getattr(error, 'issues', {}).items())}".rstrip(": "))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
+from pydantic import SecretStr
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
@@ -15,6 +16,7 @@ from cli import logs
 from ml.database.client import Document, connect, database_of
 from ml.database.embedded import EmbeddedError, EmbeddedMongo, running_uri
 from ml.database.indexes import NewerDatabase, prepare
+from ml.identity.redaction import hide, redacted
 from settings import Settings, SettingsError, load_settings
 
 WRONG_USAGE = 2
@@ -27,13 +29,16 @@ def settings_or_exit(**given: Any) -> Settings:
     except SettingsError as error:
         click.echo(f"almanac: {error}", err=True)
         sys.exit(WRONG_USAGE)
+    for name in Settings.model_fields:
+        if isinstance(secret := getattr(settings, name), SecretStr):
+            hide(secret.get_secret_value())
     logs.set_up(settings)
     return settings
 
 
 def fail(message: object) -> NoReturn:
     """End the process with exit code 1 and a line that says why."""
-    click.echo(f"almanac: {message}", err=True)
+    click.echo(redacted(f"almanac: {message}"), err=True)
     sys.exit(1)
 
 

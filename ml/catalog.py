@@ -13,6 +13,7 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
+from ml.audit.entries import Entry, owner_in, recorded
 from ml.database.blobs import Blobs
 from ml.database.client import READ_MS, Document
 from ml.database.documents import etag_filter, stamp_new, stamp_update
@@ -41,6 +42,7 @@ class Catalog:
         aliases: Sequence[str] = (),
         description: str | None = None,
         sample: IO[bytes] | None = None,
+        entry: Entry | None = None,
     ) -> Document:
         """Store a .keras file as the next version of `name`; a build then makes it available.
 
@@ -64,10 +66,17 @@ class Catalog:
         document["aliases"] = []
         # Aliases move when the version can answer, not before.
         document["pending_aliases"] = list(aliases)
-        self._db["models"].insert_one(stamp_new(document, owner))
+        stamp_new(document, owner)
+
+        def work(session: ClientSession | None) -> None:
+            self._db["models"].insert_one(document, session=session)
+            if entry is not None:
+                entry.write(self._db, [document["_id"]], owner, session)
+
+        recorded(self._db, entry, work)
         return document
 
-    def update(self, before: Mapping[str, Any], changes: dict[str, Any]) -> None:
+    def update(self, before: Mapping[str, Any], changes: dict[str, Any], entry: Entry | None = None) -> None:
         """Write a client's changes (aliases, classes, description) to the version that it saw as `before`.
 
         All of it happens in one transaction, aliases by one update of the name's document. Raises Changed, WrongState
@@ -89,12 +98,14 @@ class Catalog:
             seen = {"_id": before["_id"], **etag_filter(before["_etag"])}
             if self._db["models"].update_one(seen, {"$set": changes}, session=session).matched_count == 0:
                 raise Changed("the model was changed by another")
-            if wanted is not None:
-                self._point(before["name"], before["version"], wanted, session)
+            moved = [] if wanted is None else self._point(before["name"], before["version"], wanted, session)
+            if entry is not None:
+                others = [id_ for id_ in moved if id_ != before["_id"]]
+                entry.write(self._db, [before["_id"], *others], owner_in(before), session)
 
-        transact(self._db.client, work)
+        transact(self._db.client, work, patient=False)
 
-    def retire(self, before: Mapping[str, Any]) -> None:
+    def retire(self, before: Mapping[str, Any], entry: Entry | None = None) -> None:
         """Take a version out of service: its files and aliases go, its document stays. Raises Changed."""
         changes = stamp_update({"state": "retired", "aliases": []})
 
@@ -105,9 +116,11 @@ class Catalog:
             )
             if found is not None:
                 self._point(found["name"], found["version"], [], session)
+                if entry is not None:
+                    entry.write(self._db, [found["_id"]], owner_in(found), session)
             return found
 
-        found = transact(self._db.client, work)
+        found = transact(self._db.client, work, patient=False)
         if found is None:
             raise Changed("the model was changed by another")
         elsewhere = [blob for one in found.get("elsewhere", ()) for blob in one.get("artefacts", {}).values()]
@@ -126,7 +139,11 @@ class Catalog:
             if found is None:
                 return False
             if found.get("pending_aliases"):
-                self._point(found["name"], found["version"], found["pending_aliases"], session, keep=True)
+                moved = self._point(found["name"], found["version"], found["pending_aliases"], session, keep=True)
+                owner = owner_in(found)
+                # Asked for when it was registered.
+                built = Entry("change", "models", {"owner": owner, "via": "build"}, changed=("aliases",))
+                built.write(self._db, [model, *(id_ for id_ in moved if id_ != model)], owner, session)
             return True
 
         return transact(self._db.client, work)
@@ -158,20 +175,28 @@ class Catalog:
 
     def _point(
         self, name: str, version: int, aliases: Sequence[str], session: ClientSession, *, keep: bool = False
-    ) -> None:
-        """Let exactly these aliases (with `keep`, these too) mean this version, and let each document say so."""
+    ) -> list[ObjectId]:
+        """Let exactly these aliases (with `keep`, these too) mean this version, and let each document say so.
+
+        The ids of the documents that said something else before.
+        """
         entry = self._db["registry"].find_one({"_id": name}, session=session, max_time_ms=READ_MS) or {}
         before: dict[str, int] = entry.get("aliases", {})
         after = {alias: number for alias, number in before.items() if keep or number != version}
         after.update(dict.fromkeys(aliases, version))
         self._db["registry"].update_one({"_id": name}, {"$set": {"aliases": after}}, session=session)
+        moved = []
         for number in {*before.values(), *after.values(), version}:
             mine = sorted(alias for alias, target in after.items() if target == number)
-            self._db["models"].update_one(
+            found = self._db["models"].find_one_and_update(
                 {"name": name, "version": number, "aliases": {"$ne": mine}},
                 {"$set": stamp_update({"aliases": mine})},
+                {"_id": True},
                 session=session,
             )
+            if found is not None:
+                moved.append(found["_id"])
+        return moved
 
 
 def field_issues(

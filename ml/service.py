@@ -13,6 +13,8 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from ml.admission import Admission as Admission
+from ml.audit.entries import Entry
+from ml.audit.refusals import Refusals
 from ml.batcher import MAX_BATCH, QUEUE_LIMIT
 from ml.builder import Builder
 from ml.builder import BuildLimits as BuildLimits
@@ -121,6 +123,7 @@ class Service:
         self.statistics = Statistics(db)
         self.keys = Keys(db)
         self.identity = Identity(db)
+        self.refusals = Refusals(db)
         self.watching = Watching(db, self.limits.waits, self.admission)
         self._builder = Builder(db, cache / "builds", limits or BuildLimits(), executor)
 
@@ -137,6 +140,7 @@ class Service:
         self.store.close()
         self.keys.close()
         self.identity.close()
+        self.refusals.close()
         flush()
 
     def busy(self) -> int:
@@ -186,7 +190,9 @@ class Service:
             timing={**slot.timing, "total_ms": round((time.monotonic() - began) * 1000, 3)},
         )
 
-    def predict_later(self, asked: Prediction, meant: LiveModel | Load | None = None) -> Document:
+    def predict_later(
+        self, asked: Prediction, meant: LiveModel | Load | None = None, entry: Entry | None = None
+    ) -> Document:
         """Check a prediction as `predict` does, then store its rows as inputs and a job over them, all or nothing.
 
         For stored inputs it is the job alone. The job is for the version that the rows were checked against; its
@@ -205,28 +211,28 @@ class Service:
         if again and (before := self.db["jobs"].find_one({"_id": job["_id"]}, max_time_ms=READ_MS)) is not None:
             return before  # of an earlier run of this request
         self.jobs.prepare(job, asked.owner, asked.scope, visible=True)
-        return submit(self.db, job, None if stored else arrays, asked.meta, asked.owner)
+        return submit(self.db, job, None if stored else arrays, asked.meta, asked.owner, entry)
 
-    def erase_input(self, input_: ObjectId, seen: Mapping[str, Any]) -> bool:
+    def erase_input(self, input_: ObjectId, seen: Mapping[str, Any], entry: Entry | None = None) -> bool:
         """Delete an input with its results; see ml/erasure/inputs.py."""
-        return erase_input(self.db, seen, input_)
+        return erase_input(self.db, seen, input_, entry)
 
-    def erasure(self, owner: str) -> Erasure:
-        """What takes away everything of an owner."""
-        return Erasure(self.db, self.jobs, owner)
+    def erasure(self, owner: str, entry: Entry | None = None) -> Erasure:
+        """What takes away everything of an owner; `entry` tells of it, without the owner."""
+        return Erasure(self.db, self.jobs, owner, entry)
 
-    def change_model(self, before: Mapping[str, Any], changes: dict[str, Any]) -> None:
+    def change_model(self, before: Mapping[str, Any], changes: dict[str, Any], entry: Entry | None = None) -> None:
         """Write a client's changes to a version; see `Catalog.update`. What they make of names holds here at once."""
         aliases = changes.get("aliases")
         if aliases is not None and before["state"] != "available":
             aliases = None  # they move when it is built, or not at all
         with self.registry.changing((before["name"], before["version"]), aliases):
-            self.catalog.update(before, changes)
+            self.catalog.update(before, changes, entry)
 
-    def retire_model(self, before: Mapping[str, Any]) -> None:
+    def retire_model(self, before: Mapping[str, Any], entry: Entry | None = None) -> None:
         """Take a version out of service; see `Catalog.retire`."""
         with self.registry.changing((before["name"], before["version"]), None, retired=True):
-            self.catalog.retire(before)
+            self.catalog.retire(before, entry)
 
     def signature(self, name: str) -> Signature:
         """The signature of a model's default version. Raises UnknownModel or ModelNotAvailable."""

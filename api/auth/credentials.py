@@ -65,6 +65,15 @@ def credentials_of(environ: WSGIEnvironment) -> tuple[str, str]:
     return scheme, token
 
 
+def shown_by(environ: WSGIEnvironment) -> tuple[str, str | None]:
+    """What a request that was refused showed, `key`, `password` or `nothing`, and the name with a password."""
+    try:
+        scheme, token = credentials_of(environ)
+        return ("password", _name_and_password(token)[0]) if scheme == "basic" else ("key", None)
+    except ApiError:
+        return "nothing", None
+
+
 def refusal(message: str) -> ApiError:
     """The 401 that says how to ask."""
     return ApiError(401, message, headers=CHALLENGE)

@@ -38,8 +38,9 @@ def _of_resources() -> Iterator[tuple[tuple[str, str], Roles]]:
         ):
             for method in methods:
                 yield (endpoint, method), resource.readers if method == "GET" else resource.writers
-        # Refused for all, with what is allowed there.
-        yield (f"{name}|item_post_override", "POST"), resource.readers
+        if "PATCH" in resource.item_methods:
+            # Refused for all, with what is allowed there.
+            yield (f"{name}|item_post_override", "POST"), resource.readers
 
 
 def _of_dialects() -> Iterator[tuple[tuple[str, str], Roles]]:

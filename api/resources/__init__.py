@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from api.resources.audit import Audit
 from api.resources.base import Resource
 from api.resources.deliveries import Deliveries
 from api.resources.inputs import Inputs
@@ -14,7 +15,17 @@ from api.resources.results import Results
 from api.resources.users import Users
 
 RESOURCES: dict[str, Resource] = {
-    resource.name: resource for resource in (Models(), Inputs(), Results(), Jobs(), Deliveries(), Keys(), Users())
+    resource.name: resource
+    for resource in (
+        Models(),
+        Inputs(),
+        Results(),
+        Jobs(),
+        Deliveries(),
+        Keys(),
+        Users(),
+        Audit(),
+    )
 }
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from pymongo.client_session import ClientSession
+
 from api.openapi.describe import Act
+from ml.audit.entries import Entry, owner_in, recorded
 from ml.database.client import Document
 from ml.database.documents import etag_filter, stamp_new, stamp_update
 from ml.identity.caller import ROLES, Caller, Role
@@ -102,17 +105,44 @@ class Resource:
         stamp_new(document, caller.owner)
 
     def update(
-        self, service: Service, before: Mapping[str, Any], changes: dict[str, Any], scope: Mapping[str, Any]
+        self,
+        service: Service,
+        before: Mapping[str, Any],
+        changes: dict[str, Any],
+        scope: Mapping[str, Any],
+        entry: Entry | None = None,
     ) -> Document | None:
         """Write validated changes to the document that the caller saw as `before`; None where it is another by now."""
         stamp_update(changes)
         seen = {"$and": [{"_id": before["_id"]}, etag_filter(before["_etag"]), dict(scope)]}
-        return service.db[self.name].find_one_and_update(seen, {"$set": changes}, return_document=True)
 
-    def remove(self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any]) -> bool:
+        def work(session: ClientSession | None) -> Document | None:
+            found: Document | None = service.db[self.name].find_one_and_update(
+                seen, {"$set": changes}, return_document=True, session=session
+            )
+            if found is not None and entry is not None:
+                entry.write(service.db, [found["_id"]], self.owner_of(found), session)
+            return found
+
+        return recorded(service.db, entry, work)
+
+    def remove(
+        self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any], entry: Entry | None = None
+    ) -> bool:
         """Delete the document that the caller saw as `before`; False where it is another by now."""
         seen = {"$and": [{"_id": before["_id"]}, etag_filter(before["_etag"]), dict(scope)]}
-        return service.db[self.name].delete_one(seen).deleted_count == 1
+
+        def work(session: ClientSession | None) -> bool:
+            removed = service.db[self.name].delete_one(seen, session=session).deleted_count == 1
+            if removed and entry is not None:
+                entry.write(service.db, [before["_id"]], self.owner_of(before), session)
+            return removed
+
+        return recorded(service.db, entry, work)
+
+    def owner_of(self, document: Mapping[str, Any]) -> str | None:
+        """Whose a stored document is."""
+        return owner_in(document)
 
 
 def _flat(schema: Schema, base: str = "") -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.resources.base import ADMINS, Resource
+from ml.audit.entries import Entry
 from ml.database.client import Document
 from ml.service import Service
 
@@ -18,13 +19,20 @@ class CallerResource(Resource):
     readers = writers = ADMINS
 
     def update(
-        self, service: Service, before: Mapping[str, Any], changes: dict[str, Any], scope: Mapping[str, Any]
+        self,
+        service: Service,
+        before: Mapping[str, Any],
+        changes: dict[str, Any],
+        scope: Mapping[str, Any],
+        entry: Entry | None = None,
     ) -> Document | None:
-        after = super().update(service, before, changes, scope)
+        after = super().update(service, before, changes, scope, entry)
         service.identity.forget(before["_id"])
         return after
 
-    def remove(self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any]) -> bool:
-        removed = super().remove(service, before, scope)
+    def remove(
+        self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any], entry: Entry | None = None
+    ) -> bool:
+        removed = super().remove(service, before, scope, entry)
         service.identity.forget(before["_id"])
         return removed

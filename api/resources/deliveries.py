@@ -7,6 +7,7 @@ from typing import Any
 
 from api.openapi.describe import Act
 from api.resources.base import Resource, described
+from ml.audit.entries import Entry
 from ml.database.client import Document
 from ml.service import JOB_EVENTS, Service
 
@@ -58,6 +59,11 @@ class Deliveries(Resource):
     }
 
     def update(
-        self, service: Service, before: Mapping[str, Any], changes: dict[str, Any], scope: Mapping[str, Any]
+        self,
+        service: Service,
+        before: Mapping[str, Any],
+        changes: dict[str, Any],
+        scope: Mapping[str, Any],
+        entry: Entry | None = None,
     ) -> Document | None:
-        return service.webhooks.send_again(before, scope) if "status" in changes else dict(before)
+        return service.webhooks.send_again(before, scope, entry) if "status" in changes else dict(before)

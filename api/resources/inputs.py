@@ -8,6 +8,7 @@ from typing import Any
 from api.auth.caller import Caller
 from api.openapi.describe import BINARY, Act, Media, record
 from api.resources.base import Resource, described
+from ml.audit.entries import Entry
 from ml.database.client import Document
 from ml.database.documents import etag_filter
 from ml.service import Service
@@ -93,6 +94,8 @@ class Inputs(Resource):
         document["source"] = "rest"
         super().before_insert(service, document, caller)
 
-    def remove(self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any]) -> bool:
+    def remove(
+        self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any], entry: Entry | None = None
+    ) -> bool:
         """The input and all results of it, together."""
-        return service.erase_input(before["_id"], {"$and": [etag_filter(before["_etag"]), dict(scope)]})
+        return service.erase_input(before["_id"], {"$and": [etag_filter(before["_etag"]), dict(scope)]}, entry)

@@ -9,6 +9,7 @@ from api.auth.caller import current_caller
 from api.openapi.describe import Act
 from api.resources.base import Resource, described
 from api.resources.inputs import NAME_PATTERN
+from ml.audit.entries import Entry
 from ml.database.client import Document
 from ml.database.documents import etag_filter
 from ml.errors import NotAllowed, WrongState
@@ -193,21 +194,28 @@ class Jobs(Resource):
         service.jobs.prepare(document, caller.owner, caller.scope("inputs"))
 
     def update(
-        self, service: Service, before: Mapping[str, Any], changes: dict[str, Any], scope: Mapping[str, Any]
+        self,
+        service: Service,
+        before: Mapping[str, Any],
+        changes: dict[str, Any],
+        scope: Mapping[str, Any],
+        entry: Entry | None = None,
     ) -> Document | None:
         if before.get("status") not in JOB_STATES:
             raise WrongState("the job has no state: it was not made by Almanac, and can only be deleted")
         if changes.get("status") == "queued":
             _check_model(current_caller(), before["model"])
-        return service.jobs.update(before, changes)
+        return service.jobs.update(before, changes, entry)
 
-    def remove(self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any]) -> bool:
+    def remove(
+        self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any], entry: Entry | None = None
+    ) -> bool:
         status = before.get("status")
         if status in JOB_STATES and status not in JOB_ENDED:
             raise WrongState(f"the job is {status}; it can be deleted when it has ended: cancel it first")
         service.webhooks.take_notes(before["_id"])
         seen = {"_id": before["_id"], "status": status, **etag_filter(before["_etag"])}
-        return service.db["jobs"].delete_one(seen).deleted_count == 1
+        return service.jobs.remove(seen, entry)
 
 
 def _check_model(caller: Caller, model: str) -> None:

@@ -9,6 +9,7 @@ from api.openapi.describe import Act
 from api.resources.base import described
 from api.resources.callers import CallerResource
 from api.resources.inputs import NAME_PATTERN
+from ml.audit.entries import Entry
 from ml.database.client import Document
 from ml.identity.caller import ROLES, Caller
 from ml.identity.keys import OWNER, check_models, complete
@@ -82,7 +83,12 @@ class Keys(CallerResource):
         document["key"] = complete(document)
 
     def update(
-        self, service: Service, before: Mapping[str, Any], changes: dict[str, Any], scope: Mapping[str, Any]
+        self,
+        service: Service,
+        before: Mapping[str, Any],
+        changes: dict[str, Any],
+        scope: Mapping[str, Any],
+        entry: Entry | None = None,
     ) -> Document | None:
         check_models(before["role"], changes.get("models"))
-        return super().update(service, before, changes, scope)
+        return super().update(service, before, changes, scope, entry)

@@ -8,6 +8,7 @@ from typing import Any
 from api.auth.caller import current_caller
 from api.openapi.describe import Act
 from api.resources.base import EDITORS, Resource, described
+from ml.audit.entries import Entry
 from ml.database.client import READ_MS, Document
 from ml.errors import NotAllowed
 from ml.service import Service
@@ -111,15 +112,22 @@ class Models(Resource):
     writers = EDITORS
 
     def update(
-        self, service: Service, before: Mapping[str, Any], changes: dict[str, Any], scope: Mapping[str, Any]
+        self,
+        service: Service,
+        before: Mapping[str, Any],
+        changes: dict[str, Any],
+        scope: Mapping[str, Any],
+        entry: Entry | None = None,
     ) -> Document | None:
         _check_owner(service, before["name"])
-        service.change_model(before, changes)
+        service.change_model(before, changes, entry)
         return service.db["models"].find_one({"_id": before["_id"]}, max_time_ms=READ_MS)
 
-    def remove(self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any]) -> bool:
+    def remove(
+        self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any], entry: Entry | None = None
+    ) -> bool:
         _check_owner(service, before["name"])
-        service.retire_model(before)
+        service.retire_model(before, entry)
         return True
 
 

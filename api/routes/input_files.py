@@ -14,8 +14,9 @@ from werkzeug.exceptions import NotFound
 from api.auth.caller import current_caller
 from api.errors import ApiError
 from api.openapi.describe import BINARY, Answer, Media, Operation, Query, describes
+from api.requests import refuse_secrets
 from ml.database.client import READ_MS, Document
-from ml.service import Service
+from ml.service import MAX_ROW_BYTES, Service
 from ml.tensors import (
     NPY_MAGIC,
     TensorIssues,
@@ -38,6 +39,7 @@ def input_from_form(form: Request) -> Document:
     issues = {name: f"no such field; there are file, {', '.join(sorted(FORM_FIELDS))}" for name in unknown}
     if len(form.files.getlist("file")) != 1:
         issues["file"] = f"expected one file, got {len(form.files.getlist('file'))}"
+    refuse_secrets(*(value for _, value in form.form.items(multi=True)))
     document: Document = {}
     for name in FORM_FIELDS & form.form.keys():
         if len(form.form.getlist(name)) > 1:
@@ -59,7 +61,12 @@ def input_from_form(form: Request) -> Document:
 def decode(data: bytes) -> np.ndarray[Any, Any]:
     """The array in a .npy file, or the pixels of a PNG or JPEG."""
     try:
-        return from_npy(data) if data.startswith(NPY_MAGIC) else read_image(data)
+        if not data.startswith(NPY_MAGIC):
+            return read_image(data, most_bytes=MAX_ROW_BYTES)
+        array = from_npy(data)
+        if array.nbytes > MAX_ROW_BYTES:  # before more is made of it
+            raise TensorIssues({"file": f"expected at most {MAX_ROW_BYTES} bytes a row, got {array.nbytes}"})
+        return array
     except TensorIssues as error:
         raise ApiError(422, "the file cannot be read", error.issues) from None
 

@@ -8,6 +8,7 @@ from bson import ObjectId
 from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import NotFound
 
+from api.audit import entry_for
 from api.auth.caller import current_caller
 from api.errors import ApiError
 from api.openapi.describe import JSON, Answer, Body, Media, Operation, describes, record, ref
@@ -52,7 +53,7 @@ def rotate(key_id: ObjectId) -> Response:
         raise ApiError(400, "there are no parameters here", dict.fromkeys(request.args, "unknown"))
     grace = _grace_seconds(json_body() if request.get_data() else {})
     service: Service = current_app.extensions["service"]
-    rotated = rotate_key(service.db, key_id, current_caller().scope("keys"), grace)
+    rotated = rotate_key(service.db, key_id, current_caller().scope("keys"), grace, entry_for("rotate", "keys", 200))
     if rotated is None:
         raise NotFound
     document, key = rotated

@@ -7,12 +7,14 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, current_app, request
 
+from api.audit import entry_for
 from api.auth.caller import current_caller
 from api.auth.permissions import permit_model
 from api.errors import ApiError
 from api.openapi.describe import BINARY, JSON, Answer, Body, Media, Operation, Schema, describes, record, ref
 from api.present import present
 from api.render import dumps
+from api.requests import refuse_secrets
 from api.resources import RESOURCES
 from ml.service import Service
 
@@ -91,6 +93,7 @@ def register() -> Response:
         owner=caller.owner,
         admin=caller.is_admin,
         sample=sample.stream if sample else None,
+        entry=entry_for("register", "models", 201),
         **fields,
     )
     shown = {name: document[name] for name in (*RESOURCES["models"].schema, *_STAMPS) if name in document}
@@ -103,6 +106,7 @@ _STAMPS = ("_id", "_created", "_updated", "_etag")
 
 
 def _fields() -> dict[str, Any]:
+    refuse_secrets(*(value for _, value in request.form.items(multi=True)))
     issues = {
         name: f"no such field; there are {', '.join(FILES + FIELDS)}"
         for name in (*request.form, *request.files)

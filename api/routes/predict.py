@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Blueprint, current_app, g, request
 
+from api.audit import entry_for
 from api.auth.caller import current_caller
 from api.errors import CODES, ApiError
 from api.new_ids import current_claim
@@ -85,7 +86,7 @@ def _answer(name: str, version: int | None, alias: str | None) -> AlmanacRespons
         )
         if later:
             check_later(fields)
-            return _accepted(service.predict_later(asked, meant), meant)
+            return _accepted(service.predict_later(asked, meant, entry_for("create", "jobs", 202)), meant)
         answer = service.predict(asked, meant)
     finally:
         service.admission.give()

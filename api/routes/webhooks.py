@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, current_app, request
 
+from api.audit import entry_for
 from api.auth.caller import current_caller
 from api.errors import ApiError
 from api.openapi.describe import JSON, Answer, Media, Operation, describes, named, record
@@ -51,7 +52,7 @@ def rotate() -> Response:
     """Another one; webhooks are signed with both for a day."""
     if request.get_data():
         raise ApiError(422, "the secret is made here", {"body": "expected nothing"})
-    return _answer(_webhooks().rotate(current_caller().owner))
+    return _answer(_webhooks().rotate(current_caller().owner, entry_for("rotate", "webhook secret", 200)))
 
 
 def _webhooks() -> Webhooks:

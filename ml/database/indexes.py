@@ -103,6 +103,14 @@ INDEXES: dict[str, list[IndexModel]] = {
     ],
     "users": [IndexModel([("name", ASCENDING)], name="name", unique=True)],
     "idempotency": [IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0)],
+    "audit": [
+        IndexModel([("_created", DESCENDING)], name="created"),
+        IndexModel([("owner", ASCENDING), ("_created", DESCENDING)], name="owner_created"),
+        IndexModel([("by.owner", ASCENDING), ("_created", DESCENDING)], name="by_owner_created"),
+        IndexModel([("documents", ASCENDING)], name="documents"),
+        # Refusals alone have an end.
+        IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0),
+    ],
 }
 
 #: Indexes that an earlier version made, and nothing uses any more: each costs every write.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from ml.audit.entries import commanded
 from ml.database.client import Document
 from ml.database.documents import identity, now, stamp_new
 from ml.service import Service
@@ -65,6 +66,7 @@ def insert_images(db: Database[Document]) -> list[ObjectId]:
     ]
     try:
         db["inputs"].insert_many(documents, ordered=False)
+        commanded("create", "inputs").write(db, [document["_id"] for document in documents], "admin")
     except BulkWriteError as error:
         if any(issue["code"] != DUPLICATE_KEY for issue in error.details["writeErrors"]):
             raise
@@ -80,7 +82,7 @@ def submit_job(service: Service, version: int) -> ObjectId:
         "where": {"tags": TAG},
     }
     with suppress(DuplicateKeyError):  # a demo before this one was cut short after it
-        service.db["jobs"].insert_one(service.jobs.prepare(job, "admin", {}))
+        service.jobs.add(service.jobs.prepare(job, "admin", {}), commanded("create", "jobs"))
     job_id: ObjectId = job["_id"]
     return job_id
 

@@ -15,22 +15,28 @@ from bson import ObjectId
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
+from ml.audit.entries import Entry, owner_in
 from ml.database.client import Document
 from ml.database.documents import now
 from ml.database.transactions import transact
 
 
-def erase_input(db: Database[Document], seen: Mapping[str, Any], input_: ObjectId) -> bool:
+def erase_input(db: Database[Document], seen: Mapping[str, Any], input_: ObjectId, entry: Entry | None = None) -> bool:
     """Delete the input with its results, all or nothing; False where it does not match `seen` any more."""
 
     def work(session: ClientSession) -> bool:
-        if db["inputs"].delete_one({"$and": [{"_id": input_}, dict(seen)]}, session=session).deleted_count == 0:
+        found = db["inputs"].find_one_and_delete(
+            {"$and": [{"_id": input_}, dict(seen)]}, {"owner": True}, session=session
+        )
+        if found is None:
             return False
         db["results"].delete_many({"input": input_}, session=session)
         db["erased"].replace_one({"_id": input_}, {"at": now()}, upsert=True, session=session)
+        if entry is not None:
+            entry.write(db, [input_], owner_in(found), session)
         return True
 
-    if not transact(db.client, work):
+    if not transact(db.client, work, patient=False):
         return False
     db["results"].delete_many({"input": input_})  # what was committed beside the transaction
     return True

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from bson import ObjectId
 from pymongo import ReplaceOne
 from pymongo.database import Database
 
+from ml.audit.entries import COLLECTION as AUDIT
+from ml.audit.entries import Entry
+from ml.audit.refusals import erased_id
 from ml.catalog import Catalog
 from ml.database.client import Document
 from ml.database.documents import now
@@ -32,13 +37,19 @@ class Erased(NamedTuple):
 
 
 class Erasure:
-    """One owner's. It may be ended at any time and begun anew: what is gone is gone, and what is left is found."""
+    """One owner's. It may be ended at any time and begun anew: what is gone is gone, and what is left is found.
 
-    def __init__(self, db: Database[Document], jobs: Jobs, owner: str) -> None:
+    Entries of the audit stay, under a name that is nobody's; the one that tells of this has it too.
+    """
+
+    def __init__(self, db: Database[Document], jobs: Jobs, owner: str, entry: Entry | None = None) -> None:
         self._db = db
         self._jobs = jobs
         self._owner = owner
         self._mine = {"owner": owner}
+        self._entry = entry
+        #: Made at random, so that it leads to nobody.
+        self._nobody = f"erased-{secrets.token_hex(6)}"
 
     def left(self) -> dict[str, int]:
         """How many documents are left, by collection; those with none are left out."""
@@ -49,7 +60,25 @@ class Erasure:
 
     def run(self) -> Iterator[Erased]:
         """Take all of it away, a few documents at a time, until nothing is left."""
-        while self.left():
+        self._tell("erase", sum(self.left().values()))
+        # Requests that were refused and are not written down yet: see ml/audit/refusals.py.
+        self._db["erased"].replace_one({"_id": erased_id(self._owner)}, {"at": now()}, upsert=True)
+        gone = 0
+        for step in self._steps():
+            gone += step.documents
+            yield step
+        self._tell("erased", gone)
+
+    def named(self) -> int:
+        """How many entries of the audit name the owner."""
+        return self._db[AUDIT].count_documents({"$or": [self._mine, {"by.owner": self._owner}]})
+
+    def _tell(self, action: str, count: int) -> None:
+        if self._entry is not None:
+            replace(self._entry, action=action).write(self._db, [], self._nobody, count=count)
+
+    def _steps(self) -> Iterator[Erased]:
+        while self.left() or self.named():
             # First: who has no key makes nothing more.
             yield from self._delete("keys")
             for name, field in OWN.items():
@@ -60,6 +89,23 @@ class Erasure:
                 yield from self._delete(name)
             yield from self._erase_models()
             yield from self._delete("jobs")
+            yield from self._forget()
+
+    def _forget(self) -> Iterator[Erased]:
+        """Let the audit name the owner no more, nor what leads to it: its addresses, keys, requests and documents.
+
+        What others did to its documents, and it to others', stays. Nothing else ever changes an entry.
+        """
+        did = {
+            "$set": {"by.owner": self._nobody},
+            "$unset": dict.fromkeys(("by.key", "by.id", "address", "request"), ""),
+        }
+        was = {"$set": {"owner": self._nobody}, "$unset": dict.fromkeys(("documents", "last"), "")}
+        for field, change in (("by.owner", did), ("owner", was)):
+            found = {field: self._owner}
+            while ids := [d["_id"] for d in self._db[AUDIT].find(found, {"_id": True}).limit(AT_ONCE)]:
+                self._db[AUDIT].update_many({"_id": {"$in": ids}}, change)
+                yield Erased(AUDIT, 0)
 
     def _end_jobs(self) -> Iterator[Erased]:
         """Cancel what is not ended, so that no row appears any more."""

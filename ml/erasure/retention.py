@@ -25,6 +25,8 @@ RECORDS: dict[str, tuple[str, dict[str, Any]]] = {
     "results": ("_created", {}),
     "deliveries": ("_created", {}),
     "jobs": ("_updated", {"status": {"$in": list(ENDED)}}),
+    # What tells of records goes as they do; what tells of models, keys, users and erasure stays.
+    "audit": ("_created", {"resource": {"$in": ["inputs", "results", "deliveries", "jobs"]}}),
 }
 #: Seconds between two looks for inputs that another program stored without stamps.
 PERIOD = 600.0

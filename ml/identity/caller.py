@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+Via = Literal["administrator's key", "key", "password", "anyone"]
 Role = Literal["admin", "editor", "user", "reader"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -26,6 +27,9 @@ class Caller:
     models: frozenset[str] | None = None
     #: What it showed: the id of its key or user; None: the administrator's key.
     proof: str | None = None
+    #: How it said who it is, and the first characters of a key.
+    via: Via = "key"
+    prefix: str | None = None
 
     @property
     def is_admin(self) -> bool:
@@ -42,4 +46,4 @@ class Caller:
         return {"owner": self.owner} if resource in OWNED else dict(NOTHING)
 
 
-ADMIN = Caller("admin", "admin")
+ADMIN = Caller("admin", "admin", via="administrator's key")

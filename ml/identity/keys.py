@@ -10,8 +10,10 @@ from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
+from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
+from ml.audit.entries import Entry, owner_in, recorded
 from ml.database.client import Document
 from ml.database.documents import new_etag, stamp_new
 from ml.database.leases import until
@@ -70,18 +72,29 @@ def create_key(
     models: list[str] | None = None,
     expires: datetime | None = None,
     description: str | None = None,
+    entry: Entry | None = None,
 ) -> tuple[Document, str]:
     """Store a new key; its document and the key itself. Raises Invalid."""
     given = {"models": models, "expires": expires, "description": description}
     document: Document = {"_id": ObjectId(), "role": role, "owner": owner}
     document.update({name: value for name, value in given.items() if value is not None})
     key = complete(document)
-    db[COLLECTION].insert_one(document)
+
+    def work(session: ClientSession | None) -> None:
+        db[COLLECTION].insert_one(document, session=session)
+        if entry is not None:
+            entry.write(db, [document["_id"]], owner, session)
+
+    recorded(db, entry, work)
     return document, key
 
 
 def rotate_key(
-    db: Database[Document], key_id: ObjectId, scope: Mapping[str, Any], grace_seconds: float
+    db: Database[Document],
+    key_id: ObjectId,
+    scope: Mapping[str, Any],
+    grace_seconds: float,
+    entry: Entry | None = None,
 ) -> tuple[Document, str] | None:
     """Give a document of `keys` another key; the one before lives on for so long, one before that ends now.
 
@@ -93,7 +106,14 @@ def rotate_key(
         {"$set": {**_stored(key), "_etag": new_etag(), "_updated": "$$NOW"}},
     ]
     spec = {"$and": [{"_id": key_id}, dict(scope)]}
-    found = db[COLLECTION].find_one_and_update(spec, update, return_document=True)
+
+    def work(session: ClientSession | None) -> Document | None:
+        found: Document | None = db[COLLECTION].find_one_and_update(spec, update, return_document=True, session=session)
+        if found is not None and entry is not None:
+            entry.write(db, [key_id], owner_in(found), session)
+        return found
+
+    found = recorded(db, entry, work)
     return None if found is None else (found, key)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from ml.identity.caller import ROLES, Caller
+from ml.identity.caller import ROLES, Caller, Via
 
 #: Seconds for which one is good after the database was last seen to have it: so long it may be away.
 GOOD_SECONDS = 600.0
@@ -51,7 +51,7 @@ def known_key(document: Mapping[str, Any], digest: str) -> Known | None:
 
     A former key ends with its grace, one whose document is not as Almanac writes it is none.
     """
-    caller = _caller(document.get("owner"), document)
+    caller = _caller(document.get("owner"), document, "key")
     expires = [_seconds(document["expires"])] if document.get("expires") is not None else []
     if document.get("hash") != digest:
         if document.get("former_hash") != digest:
@@ -66,19 +66,26 @@ def known_key(document: Mapping[str, Any], digest: str) -> Known | None:
 
 def known_user(document: Mapping[str, Any]) -> Known | None:
     """The user of a document in `users`; one that is disabled has expired."""
-    caller, secret = _caller(document.get("name"), document), document.get("password_hash")
+    caller, secret = _caller(document.get("name"), document, "password"), document.get("password_hash")
     if caller is None or not isinstance(secret, str):
         return None
     return Known(document["_id"], secret, caller, 0.0 if document.get("disabled") else math.inf)
 
 
-def _caller(owner: Any, document: Mapping[str, Any]) -> Caller | None:
-    role, models = document.get("role"), document.get("models")
+def _caller(owner: Any, document: Mapping[str, Any], via: Via) -> Caller | None:
+    role, models, prefix = document.get("role"), document.get("models"), document.get("prefix")
     if not isinstance(owner, str) or not owner or role not in ROLES:
         return None
     if models is not None and not isinstance(models, list):
         return None
-    return Caller(owner, role, None if models is None else frozenset(map(str, models)), str(document.get("_id")))
+    return Caller(
+        owner,
+        role,
+        None if models is None else frozenset(map(str, models)),
+        str(document.get("_id")),
+        via,
+        prefix if isinstance(prefix, str) else None,
+    )
 
 
 def _seconds(time_: Any) -> float:

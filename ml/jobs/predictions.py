@@ -11,6 +11,7 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
+from ml.audit.entries import Entry
 from ml.database.client import READ_MS, Document
 from ml.database.documents import now
 from ml.database.transactions import transact
@@ -33,6 +34,7 @@ def submit(
     arrays: Arrays | None,
     meta: Sequence[Mapping[str, Any] | None] | None,
     owner: str | None,
+    entry: Entry | None = None,
 ) -> Document:
     """Insert a complete job and, where its `inputs` are the ids of new rows, these too: `arrays`, first axis the rows.
 
@@ -59,9 +61,11 @@ def submit(
             db["inputs"].insert_many(documents, session=session)
         # Last: no worker is to see a job whose rows are not there, whatever the order in which writes become visible.
         db["jobs"].insert_one(job, session=session)
+        if entry is not None:
+            entry.write(db, [job["_id"]], owner, session)
 
     try:
-        transact(db.client, work)
+        transact(db.client, work, patient=False)
     except OperationFailure as error:  # a BulkWriteError too
         codes = _codes(error)
         if (

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bson import ObjectId
+from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import ExecutionTimeout
 
+from ml.audit.entries import Entry, owner_in, recorded
 from ml.database.client import READ_MS, Document
 from ml.database.documents import etag_filter, new_etag, stamp_new
 from ml.database.filters import names_field
@@ -60,7 +63,17 @@ class Jobs:
         )
         return stamp_new(job, owner)
 
-    def update(self, before: Mapping[str, Any], changes: dict[str, Any]) -> Document:
+    def add(self, job: Document, entry: Entry | None) -> None:
+        """Store a job that was prepared."""
+
+        def work(session: ClientSession | None) -> None:
+            self._db["jobs"].insert_one(job, session=session)
+            if entry is not None:
+                entry.write(self._db, [job["_id"]], owner_in(job), session)
+
+        recorded(self._db, entry, work)
+
+    def update(self, before: Mapping[str, Any], changes: dict[str, Any], entry: Entry | None = None) -> Document:
         """Do a client's PATCH on the job that it saw as `before`; the new document.
 
         Progress does not change the entity tag, a change of status does. Raises WrongState or Changed.
@@ -76,20 +89,55 @@ class Jobs:
         if not pipeline:
             return dict(before)
         seen = {"_id": before["_id"], "status": before["status"], **etag_filter(before["_etag"])}
-        found = self._write(seen, pipeline)
+        found = self._write(seen, pipeline, entry)
         if found is None:
             raise Changed("the job was changed by another")
         return found
 
-    def _write(self, seen: Mapping[str, Any], pipeline: list[dict[str, Any]]) -> Document | None:
+    def remove(self, seen: Mapping[str, Any], entry: Entry | None) -> bool:
+        """Delete the job that matches; False where there is none."""
+
+        def work(session: ClientSession | None) -> bool:
+            found = self._db["jobs"].find_one_and_delete(seen, {"owner": True}, session=session)
+            if found is not None and entry is not None:
+                entry.write(self._db, [found["_id"]], owner_in(found), session)
+            return found is not None
+
+        return recorded(self._db, entry, work)
+
+    def _write(self, seen: Mapping[str, Any], pipeline: list[dict[str, Any]], entry: Entry | None) -> Document | None:
         """Change the job. A worker that died within a commit holds it back: what it left open is ended then."""
+        if entry is None:
+            return self._write_alone(seen, pipeline)
+        held_since = time.monotonic()
+        freed = False
+
+        def work(session: ClientSession | None) -> Document | None:
+            nonlocal freed
+            # Within a transaction a document that another has changed is no wait, but a conflict and another try.
+            if not freed and time.monotonic() - held_since > WAIT_MS / 1000:
+                freed = True
+                self._free(seen)
+            found: Document | None = self._db["jobs"].find_one_and_update(
+                seen, pipeline, return_document=True, session=session
+            )
+            if found is not None:
+                entry.write(self._db, [found["_id"]], owner_in(found), session)
+            return found
+
+        return recorded(self._db, entry, work)
+
+    def _write_alone(self, seen: Mapping[str, Any], pipeline: list[dict[str, Any]]) -> Document | None:
         try:
             return self._db["jobs"].find_one_and_update(seen, pipeline, return_document=True, maxTimeMS=WAIT_MS)
         except ExecutionTimeout:
-            job = self._db["jobs"].find_one({"_id": seen["_id"]}, {"sessions": True}, max_time_ms=READ_MS)
-            if job is not None and job.get("sessions"):
-                end_sessions(self._db, job["sessions"])
+            self._free(seen)
             return self._db["jobs"].find_one_and_update(seen, pipeline, return_document=True)
+
+    def _free(self, seen: Mapping[str, Any]) -> None:
+        job = self._db["jobs"].find_one({"_id": seen["_id"]}, {"sessions": True}, max_time_ms=READ_MS)
+        if job is not None and job.get("sessions"):
+            end_sessions(self._db, job["sessions"])
 
     def _check_visible(self, ids: list[ObjectId], scope: Mapping[str, Any]) -> None:
         found = {

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from ml.signature import NUMPY_OF, TensorSpec
+from ml.tensors.containers import kind_of
 from ml.tensors.issues import TensorIssues
 from ml.tensors.stored import MOST_AXES
 from ml.tensors.values import Array, ValueIssue, cast_array
@@ -16,11 +17,18 @@ from ml.tensors.values import Array, ValueIssue, cast_array
 #: How every .npy file begins.
 NPY_MAGIC = npy.MAGIC_PREFIX
 
+#: Each string is an object, many times as large as it is in the file.
+MOST_STRINGS = 1_000_000
+#: numpy repeats the header in its messages.
+LONGEST_REASON = 300
+
 NUMBERS = frozenset(NUMPY_OF.values()) - {"object"}
 
 
 def from_npy(data: bytes, place: str = "file") -> Array:
     """The array in a .npy file; strings become BYTES. Raises TensorIssues."""
+    if not data.startswith(NPY_MAGIC):
+        raise TensorIssues({place: f"not a .npy file that can be read: it is {kind_of(data)}"})
     stream = io.BytesIO(data)
     try:
         version = npy.read_magic(stream)
@@ -38,9 +46,13 @@ def from_npy(data: bytes, place: str = "file") -> Array:
         # A view of the bytes that came, not a copy of them.
         array = np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran else "C")
         if dtype.kind in "SU":
+            if array.size > MOST_STRINGS:
+                raise ValueError(f"expected at most {MOST_STRINGS} strings, got {array.size}")
             array = _bytes_of(array)
     except Exception as error:  # noqa: BLE001  numpy parses the header with several classes of error
-        raise TensorIssues({place: f"not a .npy file that can be read: {error}"}) from None
+        reason = str(error)
+        reason = reason if len(reason) <= LONGEST_REASON else reason[:LONGEST_REASON] + "..."
+        raise TensorIssues({place: f"not a .npy file that can be read: {reason}"}) from None
     if array.size == 0:
         raise TensorIssues({place: f"expected one value or more, got shape {list(array.shape)}"})
     if array.dtype == object:

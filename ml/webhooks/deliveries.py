@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pymongo import ReturnDocument
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection as MongoCollection
 
 from ml.database.client import Document
@@ -83,7 +84,10 @@ def fail(
 
 
 def send_again(
-    deliveries: MongoCollection[Document], before: Mapping[str, Any], scope: Mapping[str, Any]
+    deliveries: MongoCollection[Document],
+    before: Mapping[str, Any],
+    scope: Mapping[str, Any],
+    session: ClientSession | None = None,
 ) -> Document | None:
     """Queue an ended delivery that a client saw as `before`; None where it is another by now. Raises WrongState."""
     if before.get("status") not in ("delivered", "failed"):
@@ -96,6 +100,7 @@ def send_again(
             {"$unset": ["response_code", "error", "claim", "lease"]},
         ],
         return_document=ReturnDocument.AFTER,
+        session=session,
     )
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from bson import ObjectId
+from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
+from ml.audit.entries import Entry, owner_in, recorded
 from ml.database.client import READ_MS, Document
 from ml.errors import Changed
 from ml.webhooks import deliveries, outbox, target
@@ -35,13 +37,27 @@ class Webhooks:
         """The owner's secret, which is made where there is none."""
         return shown(self._secrets.of(owner))
 
-    def rotate(self, owner: str) -> str:
+    def rotate(self, owner: str, entry: Entry | None = None) -> str:
         """Another secret for the owner; the one before signs too for a day."""
-        return shown(self._secrets.rotate(owner))
 
-    def send_again(self, before: Mapping[str, Any], scope: Mapping[str, Any]) -> Document:
+        def work(session: ClientSession | None) -> bytes:
+            secret = self._secrets.rotate(owner, session)
+            if entry is not None:
+                entry.write(self._db, [], owner, session, count=1)
+            return secret
+
+        return shown(recorded(self._db, entry, work))
+
+    def send_again(self, before: Mapping[str, Any], scope: Mapping[str, Any], entry: Entry | None = None) -> Document:
         """Queue a delivery that a client saw as `before`. Raises WrongState or Changed."""
-        found = deliveries.send_again(self._db["deliveries"], before, scope)
+
+        def work(session: ClientSession | None) -> Document | None:
+            found = deliveries.send_again(self._db["deliveries"], before, scope, session)
+            if found is not None and entry is not None:
+                entry.write(self._db, [found["_id"]], owner_in(found), session)
+            return found
+
+        found = recorded(self._db, entry, work)
         if found is None:
             raise Changed("the delivery was changed by another")
         return found

@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 
 from bson import Binary
+from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 from ml.database.client import READ_MS, Document
@@ -38,7 +39,7 @@ class Secrets:
         assert found is not None
         return bytes(found["secret"])
 
-    def rotate(self, owner: str) -> bytes:
+    def rotate(self, owner: str, session: ClientSession | None = None) -> bytes:
         """Another secret; the one before signs too for a day."""
         secret = _new()
         before = {"$cond": [{"$eq": [{"$type": "$secret"}, "missing"]}, [], [_previous()]]}
@@ -49,6 +50,7 @@ class Secrets:
                 {"$set": {"secret": {"$literal": Binary(secret)}}},
             ],
             upsert=True,
+            session=session,
         )
         return secret
 

@@ -14,6 +14,7 @@ from bson import ObjectId
 from werkzeug.test import TestResponse
 
 from api import create_app
+from ml.audit.entries import commanded
 from ml.database.client import database_of
 from ml.database.documents import stamp_new
 from ml.identity.caller import Role
@@ -98,6 +99,8 @@ GET    /api/v1/users/<_id>                                      403 403 403 403 
 PATCH  /api/v1/users/<_id>                                      403 403 403 403 200 401
 DELETE /api/v1/users/<_id>                                      403 403 403 403 204 401
 POST   /api/v1/users/<_id>                                      403 403 403 403 405 401
+GET    /api/v1/audit                                            403 403 403 403 200 401
+GET    /api/v1/audit/<_id>                                      403 403 403 403 200 401
 """
 
 TABLE += "".join(spoken.TABLE for spoken in SPOKEN.values())
@@ -118,6 +121,8 @@ WRITES: dict[str, dict[str, Any]] = {
 }
 
 
+#: All but entries of the audit for requests that were refused, which come in the background.
+LASTING = {"action": {"$ne": "refuse"}}
 #: What the requests of a variant have beside their body.
 HEADERS = {"later": {"Prefer": "respond-async"}}
 
@@ -212,6 +217,8 @@ class World:
         elif resource == "models":
             document = {**(self.db["models"].find_one({"name": "sums"}) or {}), "_id": ObjectId()}
             document.update(version=self.db["models"].count_documents({}) + 1, aliases=[], description=MARK)
+        elif resource == "audit":
+            document = commanded("change", "inputs").document([ObjectId()], "alice") | {"_id": ObjectId()}
         elif resource == "keys":
             return create_key(self.db, "user", "alice", description=MARK)[0]
         else:
@@ -255,9 +262,9 @@ class World:
         return {"json": bodies[resource]}
 
     def stored(self) -> dict[str, list[dict[str, Any]]]:
-        """All documents, but for what replicas tell one another every second and when keys were used."""
+        """All documents, but for what replicas tell one another every second, when keys were used, and refusals."""
         names = [name for name in self.db.list_collection_names() if not name.startswith(("system.", "traffic", "fs."))]
-        return {name: list(self.db[name].find({}, {"last_used": False}).sort("_id", 1)) for name in sorted(names)}
+        return {name: list(self.db[name].find(LASTING, {"last_used": False}).sort("_id", 1)) for name in sorted(names)}
 
     def clear(self, before: dict[str, list[dict[str, Any]]]) -> None:
         """Put everything back as it was."""

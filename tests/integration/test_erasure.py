@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from cli import group, logs
 from ml import store
+from ml.audit.entries import commanded
 from ml.database.client import database_of
 from ml.erasure import inputs as erasure
 from ml.jobs import commit
@@ -98,7 +99,7 @@ def test_a_result_that_comes_within_the_delete_goes_too(
     db = database_of(client)
     real = erasure.transact
 
-    def beside(*args: Any) -> Any:
+    def beside(*args: Any, **how: Any) -> Any:
         def work(session: Any) -> bool:
             done: bool = args[1](session)
             db["results"].insert_one({"input": ObjectId(input_)})
@@ -106,7 +107,7 @@ def test_a_result_that_comes_within_the_delete_goes_too(
             assert len(stored(client, "results")) == 1
             return done
 
-        return real(args[0], work)
+        return real(args[0], work, **how)
 
     monkeypatch.setattr(erasure, "transact", beside)
     assert api.delete(f"inputs/{input_}", headers=ANY).status_code == 204
@@ -135,6 +136,8 @@ def test_nothing_of_an_owner_is_left(api: Api, client: Client, serve: Callable[.
     Worker(database_of(client), service.registry, threading.Event()).run_pending()
     waiting = eve.post("jobs", json={"model": "sums", "where": {"tags": "t"}}).json["_id"]
     assert api.post("jobs", json={"model": "sums", "where": {"tags": "t"}}).status_code == 201  # over both owners' rows
+    [theirs] = [input_ for input_ in stored(client, "inputs") if input_["owner"] == "eve-the-owner"][:1]
+    assert api.patch(f"inputs/{theirs['_id']}", json={"tags": ["x", "t"]}, headers=ANY).status_code == 200
     before = everything(client)
     assert before.count(b"eve-the-owner") > 60
     assert database_of(client)["files.files"].count_documents({}) == 2
@@ -143,20 +146,37 @@ def test_nothing_of_an_owner_is_left(api: Api, client: Client, serve: Callable[.
     assert (api.post("keys", json=key).status_code, api.post("users", json=user).status_code) == (201, 201)
     adams = before.count(b"adam-the-owner")
 
-    erasure = service.erasure("eve-the-owner")
+    entry = commanded("erase", None)
+    erasure = service.erasure("eve-the-owner", entry)
+    assert erasure.named() > 3
     assert erasure.left().keys() == {
         "models", "jobs", "inputs", "results", "idempotency", "webhook_secrets", "registry", "keys", "users"
     }  # fmt: skip
     next(erasure.run())  # and it is ended there
-    gone = sum(step.documents for step in service.erasure("eve-the-owner").run())
+    gone = sum(step.documents for step in service.erasure("eve-the-owner", entry).run())
     assert gone > 60
+    assert eve.get("keys").status_code == 403  # by a process that does not know yet that the key is gone
+    service.refusals.close()
 
     after = everything(client)
     assert b"eve-the-owner" not in after
     assert ObjectId(waiting).binary not in after
     assert after.count(b"adam-the-owner") == adams
     assert database_of(client)["files.files"].count_documents({}) == 1
-    assert service.erasure("eve-the-owner").left() == {}
+    assert (service.erasure("eve-the-owner").left(), service.erasure("eve-the-owner").named()) == ({}, 0)
+    audit = stored(client, "audit")
+    nobody = {entry["owner"] for entry in audit if entry["action"] == "erased"}
+    assert len(nobody) == 1
+    assert [(entry["by"]["via"], entry["count"] > 60) for entry in audit if entry["action"] == "erase"] == [
+        ("command line", True), ("command line", True)
+    ]  # fmt: skip
+    did = [entry for entry in audit if entry["by"].get("owner") in nobody]
+    assert {(entry["action"], entry["resource"]) for entry in did} >= {("create", "inputs"), ("create", "jobs")}
+    assert not [entry for entry in did if entry.keys() & {"address", "request", "documents", "last"}]
+    [changed] = [entry for entry in audit if entry["by"].get("owner") == "admin" and entry["action"] == "change"]
+    assert (changed["owner"] in nobody, "documents" in changed, "address" in changed) == (True, False, True)
+    [refused] = [entry for entry in audit if entry["action"] == "refuse"]
+    assert (refused["by"]["owner"], refused["target"]) == ("erased", "GET /api/v1/keys")
     assert adam.get(f"jobs/{jobs[1]}").json["progress"]["done"] == 30
     assert len(adam.get("results?max_results=100").json["_items"]) == 33
 
@@ -173,6 +193,7 @@ def test_the_command_asks_and_says_what_it_did(
     asked = run(group, ["erase", "--owner", "eve"], input="n\n")
     assert (asked.exit_code, len(stored(client, "inputs"))) == (1, 2)
     assert "eve owns 2 in inputs" in asked.output
+    assert "1 entries of the audit name eve" in asked.output
     done = run(group, ["erase", "--owner", "eve", "--yes"])
     assert (done.exit_code, stored(client, "inputs")) == (0, [])
     assert "2/2" in done.output

@@ -21,9 +21,9 @@ SECRET = "secret-of-"
 
 
 def everything(client: Client) -> dict[str, list[dict[str, Any]]]:
-    """All that is stored, but for what replicas tell one another every second."""
+    """All that is stored, but for what replicas tell one another every second, and what the audit says of it."""
     db = database_of(client)
-    names = sorted(name for name in db.list_collection_names() if not name.startswith(("system.", "traffic")))
+    names = sorted(name for name in db.list_collection_names() if not name.startswith(("system.", "traffic", "audit")))
     return {name: list(db[name].find().sort("_id", 1)) for name in names}
 
 

@@ -56,6 +56,8 @@ def test_each_is_answered_as_the_table_says(world: World, line: Line) -> None:
             assert after == before, f"{line} by {caller} is refused, and does something"
         if code >= 400 or caller in ("bob", "editor"):
             assert MARK.encode() not in answer.data or resource == "models", f"{line} tells {caller} of alice's"
+        told = len(after["audit"]) - len(before["audit"])
+        assert told == (code < 300 and is_audited(line)), f"{line} by {caller}: {told} entries in the audit"
         if code < 300 and one and line.method in ("PATCH", "DELETE"):
             assert after[resource] != before[resource], f"{line} by {caller} is answered, and does nothing"
         if line.method == "GET":
@@ -65,6 +67,11 @@ def test_each_is_answered_as_the_table_says(world: World, line: Line) -> None:
         assert options.status_code == options_code(line.rule, caller), (line.rule, caller)
         if after != base:
             world.clear(base)
+
+
+def is_audited(line: Line) -> bool:
+    """Reads are not, nor are predictions, whose results are their record; a prediction for later makes a job."""
+    return line.method != "GET" and (not line.rule.endswith("/predict") or line.variant == "later")
 
 
 def options_code(rule: str, caller: str) -> int:

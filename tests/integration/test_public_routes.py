@@ -18,7 +18,7 @@ from tests.conftest import ADMIN_KEY, Api
 from tests.integration.dialects import SPOKEN, spoken_at
 from tests.integration.everyone import plain
 
-RESOURCES = ("models", "inputs", "results", "jobs", "deliveries", "keys", "users")
+RESOURCES = ("models", "inputs", "results", "jobs", "deliveries", "keys", "users", "audit")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 #: What public routes answer other than 200.
 PUBLIC_ANSWERS = {"/health/ready": {200, 503}, "/v2/health/ready": {200, 400}, "/docs/": {200, 308}}

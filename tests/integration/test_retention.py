@@ -37,14 +37,15 @@ def aged(days: float, **fields: Any) -> dict[str, Any]:
 
 def test_what_is_older_goes_and_nothing_else(quick: Any) -> None:
     for name in RECORDS:
-        quick[name].insert_many([aged(8, status="succeeded"), aged(6, status="succeeded")])
+        quick[name].insert_many([aged(days, status="succeeded", resource="inputs") for days in (8, 6)])
+    quick["audit"].insert_one(aged(100, resource="keys"))
     quick["jobs"].insert_one(aged(8, status="running"))
     quick["models"].insert_one(aged(100, name="old", version=1))
     quick["inputs"].insert_one({"_id": aged(9)["_id"], "data": [1], "tags": ["without stamps"]})
     quick["inputs"].insert_one({"_id": aged(5)["_id"], "data": [1], "tags": ["without stamps"]})
     retention = Retention(quick, 7)
     retention.start()
-    left = {"inputs": 2, "results": 1, "deliveries": 1, "jobs": 2, "models": 1}
+    left = {"inputs": 2, "results": 1, "deliveries": 1, "jobs": 2, "models": 1, "audit": 2}
     until(lambda: {name: quick[name].count_documents({}) for name in left} == left)
     retention.close()
     assert quick["jobs"].count_documents({"status": "running"}) == 1
@@ -58,12 +59,12 @@ def test_it_can_be_changed_and_unset(client: Client) -> None:
 
     keep_for(db, 30)
     keep_for(db, 30)
-    assert seconds() == [30 * 86_400] * 4
+    assert seconds() == [30 * 86_400] * 5
     keep_for(db, 0.5)
-    assert seconds() == [43_200] * 4
+    assert seconds() == [43_200] * 5
     keep_for(db, None)
     keep_for(db, None)
-    assert seconds() == [None] * 4
+    assert seconds() == [None] * 5
 
 
 def test_inputs_without_stamps_go_by_their_ids(client: Client) -> None:

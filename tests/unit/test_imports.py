@@ -19,7 +19,7 @@ FILES = [
 ]
 
 #: What of ml/ the HTTP side may know.
-OF_ML = ("ml.service", "ml.errors", "ml.tensors", "ml.database", "ml.identity")
+OF_ML = ("ml.service", "ml.errors", "ml.tensors", "ml.database", "ml.identity", "ml.audit")
 #: Where TensorFlow and Keras may be imported, inside functions alone; executors need the former to make artefacts.
 TENSORFLOW = ("ml/executors/", "ml/build/", "ml/demo/train.py")
 KERAS = ("ml/build/", "ml/demo/train.py")

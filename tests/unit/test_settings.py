@@ -251,7 +251,7 @@ def test_what_eve_has_on_by_default_is_off() -> None:
     assert eve["RENDERERS"] == ["api.render.JSONRenderer"]
     assert not eve["ALLOW_OVERRIDE_HTTP_METHOD"]
     assert not eve["UPSERT_ON_PUT"]
-    names = {"models", "inputs", "results", "jobs", "deliveries", "keys", "users"}
+    names = {"models", "inputs", "results", "jobs", "deliveries", "keys", "users", "audit"}
     assert set(eve["DOMAIN"]) == set(RESOURCES) == names
     for entry in eve["DOMAIN"].values():
         assert "DELETE" not in entry["resource_methods"]
