@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ml.build import sandbox
+from ml.build import bytecode, sandbox
 from ml.build.report import BuildError, BuildReport
-from ml.build.static_check import check_archive
 from ml.signature import Signature
 
 CHILD = Path(__file__).with_name("child.py")
@@ -29,7 +28,7 @@ def build_model(
     progress: Callable[[str], None] | None = None,
     child: Path = CHILD,
 ) -> BuildReport:
-    """Check `file`, build it in a child process within `seconds` and `memory_mb`, and return what came of it.
+    """Check and build `file` in a child process within `seconds` and `memory_mb`, and return what came of it.
 
     Blocks. `workdir` is an existing directory of the caller's, used for this build alone; the artefacts in the report
     lie under it. `sample` is a .npy of rows to prove on too, for a model with one input; `forced` the executor that
@@ -37,7 +36,7 @@ def build_model(
     thread; an exception from it ends the build and is passed on. Raises BuildError where the file cannot be served.
     """
     started = time.monotonic()
-    check_archive(file)
+    bytecode.prepare()
     home, out = workdir / "private", workdir / "out"
     for directory in (home, out):
         directory.mkdir(mode=0o700)

@@ -293,8 +293,6 @@ def test_python_in_a_model_never_reaches_keras(keras: Any, save: Callable[[Any],
     owned = keras.Model(source, Own(name="own")(source))
     assert attempt(save(doubled), tmp_path).reason.startswith("layer 'twice' is a Lambda, which carries Python code")
     assert "layer 'own' is a Own" in attempt(save(owned), tmp_path).reason
-    # Nothing was started, and nothing made.
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_was_cut_off(keras: Any, save: Callable[[Any], Path], tmp_path: Path) -> None:
