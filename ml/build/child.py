@@ -5,7 +5,6 @@ that it may use, a .npy of sample rows or nothing, and the executor that is to b
 it is started in is its own.
 """
 
-import contextlib
 import ctypes
 import importlib.util
 import os
@@ -15,15 +14,11 @@ from pathlib import Path
 from types import ModuleType
 
 _PR_SET_PDEATHSIG = 1
-#: Of processor time that others want too, a build gets about a tenth of what each of them gets.
-NICE = 10
-
 OURS = Path(__file__).resolve().parents[1]
 
 
 def main(server: str, model: str, out: str, memory_mb: str, sample: str, forced: str) -> int:
     """The exit code: 0 where report.json describes artefacts, 1 where it says why there are none."""
-    yield_to_others()
     missing = fence(int(server), readable=[os.path.realpath(path) for path in (model, sample) if path], writable=[out])
     if missing is None:
         return 1
@@ -33,17 +28,6 @@ def main(server: str, model: str, out: str, memory_mb: str, sample: str, forced:
     from ml.build import steps
 
     return steps.main(Path(model), Path(out), int(memory_mb), Path(sample) if sample else None, forced or None)
-
-
-def yield_to_others() -> None:
-    """Predictions come first, and whatever else people wait for."""
-    with contextlib.suppress(OSError):
-        os.nice(NICE)
-        # One that is woken waits for its turn rather than taking the core from another.
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    # Where the kernel shares processors out by session first, a nice process of a session of its own is as good as any.
-    with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(NICE))
 
 
 def fence(server: int, readable: list[str], writable: list[str]) -> list[str] | None:

@@ -126,7 +126,8 @@ def needed_by_python(source: Path) -> list[str]:
 WRITTEN_BY_PYTHON = ("/dev/null", "/proc/self")
 
 
-def _main() -> str | None:
+def unavailable() -> str | None:
+    """Why there is no Landlock here; None where there is."""
     try:
         version()
     except Refused as refused:
@@ -135,4 +136,4 @@ def _main() -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(_main())
+    sys.exit(unavailable())

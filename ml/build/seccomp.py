@@ -63,8 +63,9 @@ def restrict() -> str | None:
     signals and limits for any process but this one. Threads can be started. What this process had open it can use.
     """
     machine = platform.machine()
-    if machine not in _ARCHITECTURES or sys.byteorder != "little":
-        return f"it was written for no {machine}"
+    refused = unavailable(machine)
+    if refused is not None:
+        return refused
     code = b"".join(struct.pack("=HBBI", *one) for one in program(machine, os.getpid()))
     buffer = ctypes.create_string_buffer(code, len(code))
     # struct sock_fprog: the number of instructions, and where they are.
@@ -74,6 +75,18 @@ def restrict() -> str | None:
     if libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, filter_, 0, 0) != 0:
         return os.strerror(ctypes.get_errno())
     return None
+
+
+def unavailable(machine: str | None = None) -> str | None:
+    """Why there can be no filter here; None where the kernel has them."""
+    machine = machine or platform.machine()
+    if machine not in _ARCHITECTURES or sys.byteorder != "little":
+        return f"it was written for no {machine}"
+    libc = ctypes.CDLL(None, use_errno=True)
+    # Without a filter to read the kernel says so (EFAULT); one that has none knows no such thing (EINVAL).
+    libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, None, 0, 0)
+    number = ctypes.get_errno()
+    return None if number == errno.EFAULT else os.strerror(number)
 
 
 def program(machine: str, own: int) -> list[Instruction]:
@@ -119,4 +132,4 @@ def _answer(name: str, own: int) -> Iterator[Instruction]:
 
 
 if __name__ == "__main__":
-    sys.exit(restrict())
+    sys.exit(unavailable())

@@ -23,7 +23,9 @@ def _dense(fill: Callable[[h5py.File], object]) -> bytes:
 
 
 def no_hdf5() -> bytes:
-    return content(archive(sequential(layer("Dense", "d", units=4)), **{WEIGHTS_NAME: b"\x89HDF\r\n\x1a\n" + bytes(99)}))
+    return content(
+        archive(sequential(layer("Dense", "d", units=4)), **{WEIGHTS_NAME: b"\x89HDF\r\n\x1a\n" + bytes(99)})
+    )
 
 
 def other_shapes() -> bytes:
