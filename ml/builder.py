@@ -38,8 +38,8 @@ POLL_SECONDS = 0.5
 ELSEWHERE_SECONDS = 5.0
 #: A build that took its process down so often is not tried again.
 MOST_ATTEMPTS = 3
-#: Predictions come first: where they want the processors too, a build gets about a tenth of what each of them gets.
-NICE = 10
+#: Predictions come first: where they want the processors too, a build gets about a third of what each of them gets.
+NICE = 5
 #: The newest lines of a build's log that its document keeps.
 LOG_LINES = 200
 #: A line of more characters is cut: all of them are in one document.

@@ -33,8 +33,9 @@ def build_model(
 
     Blocks. `workdir` is an existing directory of the caller's, used for this build alone; the artefacts in the report
     lie under it. `sample` is a .npy of rows to prove on too, for a model with one input; `forced` the executor that
-    is to be chosen whichever is quickest. With `nice` (0 to 19) other processes go first. `progress` gets each line of the child's log as it comes, on the calling
-    thread; an exception from it ends the build and is passed on. Raises BuildError where the file cannot be served.
+    is to be chosen whichever is quickest; with `nice` (0 to 19) other processes go first. `progress` gets each line of
+    the child's log as it comes, on the calling thread; an exception from it ends the build and is passed on. Raises
+    BuildError where the file cannot be served.
     """
     started = time.monotonic()
     bytecode.prepare()

@@ -29,9 +29,9 @@ importlib.import_module({IMPORTED[-1]!r})
 
 @cache
 def prepare() -> None:
-    """Import all of it in a process of its own, where that leaves bytecode that is not there yet; for this process once.
+    """Import all of it in a process of its own, where that leaves bytecode that is not there yet.
 
-    It takes what a first build would take. Where it fails, builds go on, each a little slower.
+    This process does so once. It takes what a first build would take. Where it fails, builds go on, each slower.
     """
     if not wanted():
         return

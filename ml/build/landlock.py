@@ -108,7 +108,7 @@ def _call(number: int, *arguments: bytes | int | None) -> int:
 def needed_by_python(source: Path) -> list[str]:
     """What a process reads that runs Python with all that is installed for it, and our own code in `source`.
 
-    Of the system: libraries, time zones, and what TensorFlow and ONNX Runtime ask about processors, memory and other devices.
+    Of the system: libraries, time zones, and what TensorFlow and ONNX Runtime ask about processors, memory and devices.
     """
     installed = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     # Not all of the path: where somebody put the whole project on it, data may lie below.

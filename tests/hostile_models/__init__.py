@@ -23,7 +23,7 @@ class Hostile:
 #: What never reaches Keras.
 REFUSED: Mapping[Callable[[], bytes], str] = {
     archives.truncated: "cut off: it cannot be read as a zip archive",
-    archives.empty: "cut off: it cannot be read as a zip archive",
+    archives.a_single_byte: "cut off: it cannot be read as a zip archive",
     archives.a_pickle: "not a .keras file",
     archives.plain_hdf5: "not a .keras file but HDF5",
     archives.a_zip_bomb: "'assets/a.txt' expands more than 100 times",
@@ -115,7 +115,7 @@ GREEDY: Mapping[Callable[[], bytes], str] = {
     configs.an_input_of_a_terabyte: "MemoryError: Unable to allocate",
     weights.gigabytes_of_zeros: r"more than [\d,]+ MB of memory|longer than",
     greedy.a_layer_of_a_terabyte: "OOM when allocating|more than [0-9,]+ MB of memory",
-    greedy.one_that_eats_memory: "OOM when allocating|more than [0-9,]+ MB of memory",
+    greedy.one_that_eats_memory: "OOM when allocating|more than [0-9,]+ MB of memory|longer than",
     greedy.one_that_repeats: "OOM when allocating|more than [0-9,]+ MB of memory|longer than",
     greedy.one_that_never_ends: r"longer than [\d.]+ s",
 }

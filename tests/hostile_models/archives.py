@@ -21,8 +21,8 @@ def truncated() -> bytes:
     return whole[: len(whole) // 2]
 
 
-def empty() -> bytes:
-    return b""
+def a_single_byte() -> bytes:
+    return b"P"
 
 
 def a_pickle() -> bytes:

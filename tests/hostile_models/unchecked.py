@@ -44,7 +44,7 @@ class Program:
         self._source = source
 
     def load(self, file: Path, scratch: Path) -> None:
-        exec(self._source, {})  # noqa: S102 (that is what this is for)
+        exec(self._source, {})
 
 
 if __name__ == "__main__":

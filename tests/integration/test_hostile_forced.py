@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import subprocess
@@ -119,7 +118,14 @@ def test_its_environment_is_empty(secret: Path, monkeypatch: pytest.MonkeyPatch)
 def test_through_keras_itself(secret: Path) -> None:
     """A real Lambda in a real file, which Keras runs since it was told to."""
     # Keras would go on after an exception.
-    code = f"try: print(open({str(secret)!r}).read())\nexcept OSError as error: print('met with', error, flush=True)\nimport os; os._exit(3)"
+    code = f"""
+import os
+try:
+    print(open({str(secret)!r}).read(), flush=True)
+except OSError as error:
+    print("met with", error, flush=True)
+os._exit(3)
+"""
     error = attempt(forced.a_model_that_runs(code), secret, memory_mb=4000)
     assert error.reason == "the build ended with code 3 before it was done"
     assert "met with [Errno 13] Permission denied" in error.log

@@ -1,4 +1,4 @@
-"""The filter of system calls, run by an interpreter of its instructions; for processors that these tests do not have."""
+"""The filter of system calls, run by an interpreter of its instructions, for processors that are not there too."""
 
 from __future__ import annotations
 
