@@ -1,4 +1,4 @@
-"""`make bench PART=hostile`: predictions while every hostile model file is thrown at the server, and what came of each."""
+"""`make bench PART=hostile`: predictions while hostile model files are thrown at the server, and what came of each."""
 
 from __future__ import annotations
 
