@@ -121,6 +121,53 @@ def test_so_does_one_without_rights(script: Callable[[str], Any], listening: str
 
 
 @pytest.mark.usefixtures("namespaces", "_root")
+def test_all_fences_hold_one_without_rights(script: Callable[[str], Any], tmp_path: Path) -> None:
+    """Its own user's file, of which neither the mode nor the time is a matter of Landlock, stays as it is."""
+    _all_there()
+    for name in ("own", "out"):
+        (tmp_path / name).mkdir()
+        os.chown(tmp_path / name, STRANGER, GROUP)
+    file = tmp_path / "file"
+    file.touch(mode=0o600)
+    os.chown(file, STRANGER, GROUP)
+    for directory in (tmp_path, *tmp_path.parents[:-2]):  # pytest's are their user's alone
+        directory.chmod(0o755)
+    seen = script(
+        f"""
+        # What is imported later may lie where only root can read.
+        import __future__, contextlib, importlib.util, platform, stat, struct, types
+        child = runpy.run_path({str(CHILD)!r})
+        sys.modules["ml"] = types.ModuleType("ml")
+        loaded = {{name: child["alone"](name) for name in ("isolation", "landlock", "seccomp")}}
+        child["fence"].__globals__.update(alone=loaded.get, package=lambda *_: None)
+        {become(STRANGER, GROUP)}
+        os.chdir({str(tmp_path / "own")!r})
+        missing = child["fence"](os.getppid(), [], [{str(tmp_path / "out")!r}])
+        print(json.dumps({{
+            "missing": missing,
+            "own": outcome(lambda: open("made", "w").close()),
+            "out": outcome(lambda: open({str(tmp_path / "out" / "made")!r}, "w").close()),
+            "beside": outcome(lambda: open({str(tmp_path / "made")!r}, "w").close()),
+            "read": outcome(lambda: open({str(file)!r}).close()),
+            "mode": outcome(lambda: os.chmod({str(file)!r}, 0o666)),
+            "of itself": outcome(lambda: pathlib.Path("/proc/self/oom_score_adj").write_text("1000")),
+            "fork": outcome(os.fork),
+        }}))
+        """
+    )
+    assert seen == {
+        "missing": [],
+        "own": "done",
+        "out": "done",
+        "beside": "EROFS",
+        "read": "EACCES",
+        "mode": "EROFS",
+        "of itself": "done",
+        "fork": "EPERM",
+    }
+
+
+@pytest.mark.usefixtures("namespaces", "_root")
 def test_files_keep_their_user_where_the_kernel_takes_no_map(script: Callable[[str], Any], tmp_path: Path) -> None:
     """Root without CAP_SETFCAP may make a user namespace and not put itself into it."""
     made = tmp_path / "made"
