@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +46,9 @@ LOG_LINES = 200
 #: A line of more characters is cut: all of them are in one document.
 LINE_CHARACTERS = 2000
 
+
+#: How a build's process begins a line that says by what it is not held.
+NOT_HELD = "the kernel here holds a build with no "
 
 #: What must be installed where models are built.
 NEEDS = ("keras", "tensorflow", "tf2onnx")
@@ -242,6 +246,8 @@ class Progress:
 
     def line(self, line: str) -> None:
         """Take a line of the log; it is written with the next renewal."""
+        if line.startswith(NOT_HELD):
+            warn_once(line)
         self._lines.append(line.rstrip()[:LINE_CHARACTERS])
         self._told += 1
 
@@ -272,6 +278,12 @@ class Progress:
                 renewed = time.monotonic()
             except PyMongoError as error:
                 log.warning("the lease of a build could not be renewed: %s", error)
+
+
+@cache
+def warn_once(line: str) -> None:
+    """In the server's own log, for this process once: every build's log has the line."""
+    log.warning("%s", line)
 
 
 def classes_problem(report: BuildReport, classes: int) -> str | None:

@@ -17,6 +17,7 @@ import pytest
 
 from ml.build import isolation, landlock, seccomp
 from ml.build.build import CHILD
+from ml.builder import NOT_HELD
 
 ISOLATION = Path(isolation.__file__)
 #: Any user but root, whom no file here belongs to.
@@ -334,6 +335,7 @@ def test_the_child_is_fenced_in_before_its_steps_and_says_by_what_it_is_not(
         steps.write("steps.py", tries)
         *lines, last = steps.run()
     assert lines == said
+    assert all(line.startswith(NOT_HELD) for line in lines)
     assert json.loads(last) == found
 
 
