@@ -51,7 +51,7 @@ REFUSED_CODE: Mapping[str, tuple[str, str]] = {
     "the server's turn": ("import os; os.setpriority(os.PRIO_PROCESS, {server}, 19)", REFUSED),
 }
 
-#: What a limit ends, or nothing but its own end.
+#: What runs until its time is over, or is ended before by another limit, or by itself.
 LIMITED: Mapping[str, tuple[str, str]] = {
     "an endless loop": ("while True: pass", "took longer than 1.5 s"),
     "an endless sleep": ("import time; time.sleep(600)", "took longer than 1.5 s"),

@@ -99,13 +99,16 @@ def test_what_is_refused(name: str, outcomes: dict[str, str]) -> None:
 @pytest.mark.parametrize("name", forced.LIMITED)
 def test_what_is_ended(name: str, secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, reason = forced.LIMITED[name]
-    free = sandbox._free_bytes
-    others = free(tmp_path) - 200 * 2**20
-    monkeypatch.setattr(sandbox, "_free_bytes", lambda directory: free(directory) - others)
+    if "disk" in reason:
+        free = sandbox._free_bytes
+        others = free(tmp_path) - 200 * 2**20
+        monkeypatch.setattr(sandbox, "_free_bytes", lambda directory: free(directory) - others)
     began = time.monotonic()
-    error = attempt(code.format(), secret, seconds=1.5, memory_mb=300)
+    # What another limit is to end gets the time for that on a busy machine.
+    seconds = 1.5 if "longer than" in reason else 60
+    error = attempt(code.format(), secret, seconds=seconds, memory_mb=300)
     assert re.search(reason, error.reason), error.reason
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < seconds + 30
 
 
 def test_its_environment_is_empty(secret: Path, monkeypatch: pytest.MonkeyPatch) -> None:
