@@ -49,7 +49,8 @@ format: setup
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-# PART: serving, models (what builds choose), jobs, guards (keys and limits) or dialects. ARGS: for example ARGS="--seconds 1 --runs 1".
+# PART: serving, models (what builds choose), jobs, guards (keys and limits), dialects (other protocols) or hostile (model files that mean
+# harm). ARGS: for example ARGS="--seconds 1 --runs 1".
 PART ?= serving
 bench: setup
 	@$(PY) -m benchmarks.$(PART) $(ARGS)

@@ -11,8 +11,10 @@ import socket
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,9 +39,16 @@ POLL_SECONDS = 0.5
 ELSEWHERE_SECONDS = 5.0
 #: A build that took its process down so often is not tried again.
 MOST_ATTEMPTS = 3
+#: Predictions come first: where they want the processors too, a build gets about a third of what each of them gets.
+NICE = 5
 #: The newest lines of a build's log that its document keeps.
 LOG_LINES = 200
+#: A line of more characters is cut: all of them are in one document.
+LINE_CHARACTERS = 2000
 
+
+#: How a build's process begins a line that says by what it is not held.
+NOT_HELD = "the kernel here holds a build with no "
 
 #: What must be installed where models are built.
 NEEDS = ("keras", "tensorflow", "tf2onnx")
@@ -162,6 +171,7 @@ class Builder:
                 memory_mb=self._limits.memory_mb,
                 sample=sample,
                 forced=self._forced,
+                nice=NICE,
                 progress=progress.line,
             )
             self._finish(model, place, report)
@@ -228,14 +238,18 @@ class Progress:
         self._models = db["models"]
         self._place = place
         self._seen = {"_id": model, f"{place}.claim": claim}
-        self._lines: list[str] = []
+        self._lines: deque[str] = deque(maxlen=LOG_LINES)
+        self._told = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="build-lease", daemon=True)
         self._thread.start()
 
     def line(self, line: str) -> None:
         """Take a line of the log; it is written with the next renewal."""
-        self._lines.append(line.rstrip())
+        if line.startswith(NOT_HELD):
+            warn_once(line)
+        self._lines.append(line.rstrip()[:LINE_CHARACTERS])
+        self._told += 1
 
     def close(self) -> None:
         self._stop.set()
@@ -246,9 +260,9 @@ class Progress:
         written = 0
         while not self._stop.wait(0.5):
             due = time.monotonic() - renewed > LEASE_SECONDS / 4
-            if not due and written == len(self._lines):
+            if not due and written == self._told:
                 continue
-            written = len(self._lines)
+            written = self._told
             try:
                 self._models.update_one(
                     self._seen,
@@ -256,7 +270,7 @@ class Progress:
                         {
                             "$set": {
                                 f"{self._place}.lease": until(LEASE_SECONDS),
-                                f"{self._place}.log": {"$literal": self._lines[-LOG_LINES:]},
+                                f"{self._place}.log": {"$literal": list(self._lines.copy())},
                             }
                         }
                     ],
@@ -264,6 +278,12 @@ class Progress:
                 renewed = time.monotonic()
             except PyMongoError as error:
                 log.warning("the lease of a build could not be renewed: %s", error)
+
+
+@cache
+def warn_once(line: str) -> None:
+    """In the server's own log, for this process once: every build's log has the line."""
+    log.warning("%s", line)
 
 
 def classes_problem(report: BuildReport, classes: int) -> str | None:
@@ -278,4 +298,4 @@ def classes_problem(report: BuildReport, classes: int) -> str | None:
 
 
 def _tail(text: str) -> list[str]:
-    return text.splitlines()[-LOG_LINES:]
+    return [line[:LINE_CHARACTERS] for line in text.splitlines()[-LOG_LINES:]]

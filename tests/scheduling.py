@@ -15,6 +15,7 @@ TOGETHER = {
         "tests/integration/test_build.py",
         "tests/integration/test_differential.py",
         "tests/integration/test_executor_tf.py",
+        "tests/integration/test_hostile_models.py",
         "tests/integration/test_ways_served.py",
     ),
 }
@@ -26,6 +27,7 @@ LONGEST = (
     "tests/end_to_end/test_make_run.py",
     "keras",
     "tests/end_to_end/test_builds.py",
+    "tests/end_to_end/test_hostile_models.py",
     "tests/end_to_end/test_under_load.py",
 )
 

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ml.build import sandbox
+from ml.build import bytecode, sandbox
 from ml.build.report import BuildError, BuildReport
-from ml.build.static_check import check_archive
 from ml.signature import Signature
 
 CHILD = Path(__file__).with_name("child.py")
@@ -26,18 +25,20 @@ def build_model(
     memory_mb: int,
     sample: Path | None = None,
     forced: str | None = None,
+    nice: int = 0,
     progress: Callable[[str], None] | None = None,
     child: Path = CHILD,
 ) -> BuildReport:
-    """Check `file`, build it in a child process within `seconds` and `memory_mb`, and return what came of it.
+    """Check and build `file` in a child process within `seconds` and `memory_mb`, and return what came of it.
 
     Blocks. `workdir` is an existing directory of the caller's, used for this build alone; the artefacts in the report
     lie under it. `sample` is a .npy of rows to prove on too, for a model with one input; `forced` the executor that
-    is to be chosen whichever is quickest. `progress` gets each line of the child's log as it comes, on the calling
-    thread; an exception from it ends the build and is passed on. Raises BuildError where the file cannot be served.
+    is to be chosen whichever is quickest; with `nice` (0 to 19) other processes go first. `progress` gets each line of
+    the child's log as it comes, on the calling thread; an exception from it ends the build and is passed on. Raises
+    BuildError where the file cannot be served.
     """
     started = time.monotonic()
-    check_archive(file)
+    bytecode.prepare()
     home, out = workdir / "private", workdir / "out"
     for directory in (home, out):
         directory.mkdir(mode=0o700)
@@ -46,7 +47,9 @@ def build_model(
     model.symlink_to(file.resolve())
     arguments = [str(model), str(out), str(memory_mb), str(sample.resolve()) if sample else "", forced or ""]
     try:
-        ended = sandbox.run_child(child, arguments, home=home, seconds=seconds, memory_mb=memory_mb, progress=progress)
+        ended = sandbox.run_child(
+            child, arguments, home=home, seconds=seconds, memory_mb=memory_mb, nice=nice, progress=progress
+        )
     finally:
         shutil.rmtree(home, ignore_errors=True)
     report = _report(out / "report.json", ended)

@@ -35,6 +35,9 @@ _FUNCTION_MODULES = frozenset(
 # Values, not classes: what serialize_keras_object makes of tensors, slices and the like.
 _VALUES = frozenset({"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__slice__", "__ellipsis__"})
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+# Keras takes a function for a class too, and would call what it finds: model_from_json, with a config that nobody read.
+_CLASS = re.compile(r"[A-Z][A-Za-z0-9_]*")
+_READERS = frozenset({"get", "serialize", "deserialize"})
 _REFUSED = {
     "Lambda": "which carries Python code; use a layer or an operation of keras.ops in its place",
     "TorchModuleWrapper": "which carries pickled Python objects",
@@ -88,6 +91,8 @@ def _check_object(node: dict[str, Any], subject: str) -> None:
     if not isinstance(module, str) or not (module in _MODULES or _OPERATIONS.fullmatch(module)):
         whence = f" of {_short(module)}" if module else ""
         raise BuildError(f"{subject} a {name}{whence}; only what Keras itself provides can be served")
+    if not _CLASS.fullmatch(name):
+        raise BuildError(f"{subject} of the class {_short(name)}, which is no class name")
     if name in _REFUSED:
         raise BuildError(f"{subject} a {name}, {_REFUSED[name]}")
     if node.get("registered_name") not in (None, name):
@@ -101,7 +106,7 @@ def _check_function(node: dict[str, Any], subject: str) -> None:
     name, module = node.get("config"), node.get("module")
     if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name):
         raise BuildError(f"{subject} the function {_short(name)}; only what Keras itself provides can be served")
-    if not isinstance(module, str) or module not in _FUNCTION_MODULES:
+    if not isinstance(module, str) or module not in _FUNCTION_MODULES or name in _READERS:
         raise BuildError(
             f"{subject} the function {name} of {_short(module)}; only what Keras itself provides can be served"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,10 @@ from ml.signature import Signature, TensorSpec, kserve_dtype
 
 #: A model that takes longer than this for one answer (a recurrent one over many steps) is compiled by Keras first.
 SLOW_SECONDS = 1.5
+#: Where in a graph, and on which of TensorFlow's devices, something happened.
+_NODES = re.compile(r"\{\{[^}]*\}\} ?| on /job:\S+( by allocator \S+)?| \[Op:\w+\]( name:)?")
+#: How Keras begins when it tells of weights that it cannot load.
+_WEIGHTS = re.compile(r"A total of \d+ objects could not be loaded\. Example error message for object ")
 
 
 class KerasModel:
@@ -121,9 +126,12 @@ def import_keras() -> Any:
 
 def told(error: BaseException) -> str:
     """The gist of an exception: Keras's messages repeat the whole config, TensorFlow's the whole graph."""
-    text = str(error).rpartition("Exception encountered: ")[2].strip()
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    gist = f"{type(error).__name__}: {line}" if line else type(error).__name__
+    text = _WEIGHTS.sub("", _NODES.sub("", str(error).rpartition("Exception encountered: ")[2]))
+    lines = [line.strip() for line in text.splitlines() if line.strip()][:2]
+    if lines and not lines[0].endswith(":"):
+        del lines[1:]
+    gist = ": ".join([type(error).__name__, *lines[:1]])
+    gist = " ".join([gist, *lines[1:]])
     return gist if len(gist) <= 400 else f"{gist[:397]}..."
 
 

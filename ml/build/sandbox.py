@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,10 @@ from ml.build.processes import ProcessGroup
 from ml.build.report import BuildError
 
 LOG_BYTES = 16_000
+#: A build tells of itself in some kB; one that floods keeps the server busy with reading.
+MOST_LOG_BYTES = 8 * 2**20
+#: The database stops where its disk is full: so much of it stays free, or half of what was free before.
+LEAST_FREE_BYTES = 2**30
 TICK_SECONDS = 0.1
 # TensorFlow's greetings, which no log level turns off.
 _NOISE = re.compile(r"WARNING: All log messages before absl::|[IW]\d{4} \d\d:\d\d:\d\d")
@@ -38,10 +44,12 @@ def run_child(
     home: Path,
     seconds: float,
     memory_mb: int,
+    nice: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Ended:
     """Run `script` in `home`, an empty private directory, to its end; nothing that it started lives on afterwards.
 
+    With `nice` (0 to 19, nice(1)) others go first wherever the processors do not suffice for all.
     `memory_mb` is for everything it starts together. The script gets this process's id before its other arguments,
     and must see to it that it dies with it. Blocks, and must be called on a thread that lives as long (the child's
     death signal is tied to the thread that started it). Raises BuildError where a limit was passed. An exception from
@@ -63,29 +71,52 @@ def run_child(
         umask=0o077,
     ) as child:
         assert child.stdout is not None
+        if nice:
+            _yield_to_others(child.pid, nice)
         pipe = child.stdout.fileno()
         os.set_blocking(pipe, False)
         group = ProcessGroup(child.pid, mark)
         try:
-            broken = _watch(child, pipe, log, group, started + seconds, memory_mb * 2**20)
+            broken = _watch(child, pipe, log, group, home, started + seconds, memory_mb * 2**20)
         finally:
             group.kill()
         # Everything that held the other end is gone, so this ends; the wait is for what the kernel will not let go.
-        while select.select([pipe], [], [], TICK_SECONDS)[0] and log.take(pipe):
+        while not log.too_long and select.select([pipe], [], [], TICK_SECONDS)[0] and log.take(pipe):
             pass
     log.finish()
     if broken == "time":
         raise BuildError(f"the build took longer than {seconds:g} s", log.text())
     if broken == "memory":
         raise BuildError(f"the build used more than {memory_mb:,} MB of memory", log.text())
+    if broken == "disk":
+        raise BuildError("the build wrote so much that the disk is nearly full", log.text())
+    if broken == "log":
+        raise BuildError(f"the build printed more than {MOST_LOG_BYTES // 2**20} MB", log.text())
     return Ended(child.returncode, log.text())
 
 
+def _yield_to_others(pid: int, nice: int) -> None:
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+        # One that is woken waits for its turn rather than taking the core from another.
+        os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
+    # Where the kernel shares processors out by session first (sched(7)), one that is nice in its own is as good as any.
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
+
+
 def _watch(
-    child: subprocess.Popen[bytes], pipe: int, log: _Log, group: ProcessGroup, deadline: float, most_bytes: int
-) -> Literal["time", "memory"] | None:
+    child: subprocess.Popen[bytes],
+    pipe: int,
+    log: _Log,
+    group: ProcessGroup,
+    home: Path,
+    deadline: float,
+    most_bytes: int,
+) -> Literal["time", "memory", "disk", "log"] | None:
     """Read the log until the child ends or a limit is passed."""
     open_pipe, looked = True, 0.0
+    least_free = min(LEAST_FREE_BYTES, _free_bytes(home) // 2)
     while child.poll() is None:
         if open_pipe:
             open_pipe = not select.select([pipe], [], [], TICK_SECONDS)[0] or log.take(pipe)
@@ -94,11 +125,19 @@ def _watch(
         now = time.monotonic()
         if now > deadline:
             return "time"
+        if log.too_long:
+            return "log"
         if now - looked > TICK_SECONDS:
             looked = now
             if group.memory_bytes() > most_bytes:
                 return "memory"
+            if _free_bytes(home) < least_free:
+                return "disk"
     return None
+
+
+def _free_bytes(directory: Path) -> int:
+    return shutil.disk_usage(directory).free
 
 
 def described(code: int) -> str:
@@ -138,6 +177,11 @@ class _Log:
         self._progress = progress
         self._kept = bytearray()
         self._line = bytearray()
+        self._taken = 0
+
+    @property
+    def too_long(self) -> bool:
+        return self._taken > MOST_LOG_BYTES
 
     def take(self, pipe: int) -> bool:
         """Read what is there; False at the end of the pipe."""
@@ -145,6 +189,7 @@ class _Log:
             data = os.read(pipe, 2**16)
         except BlockingIOError:
             return True
+        self._taken += len(data)
         *lines, rest = data.split(b"\n")
         for line in lines:
             self._end_line(line)

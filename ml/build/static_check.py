@@ -131,7 +131,11 @@ def _parse(data: bytes, name: str) -> Any:
             if containers > MAX_CONTAINERS:
                 raise BuildError(f"{name} holds more than {MAX_CONTAINERS:,} objects")
         return json.loads(text)
+    except UnicodeDecodeError as error:
+        raise BuildError(f"{name} is not valid JSON (it is no text in UTF-8)") from error
     except ValueError as error:
+        if not isinstance(error, json.JSONDecodeError):
+            raise BuildError(f"{name} is not valid JSON (it holds a number of thousands of digits)") from error
         raise BuildError(f"{name} is not valid JSON ({error})") from error
 
 

@@ -1,4 +1,4 @@
-"""The steps of a build inside the sandbox: load, ask Keras, export, prove, time, report. For the child alone."""
+"""The steps of a build inside the sandbox: check, load, ask Keras, export, prove, time, report. For the child alone."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ml.build import choice, timing
 from ml.build.keras_model import KerasModel, told
 from ml.build.proof import Proof
 from ml.build.report import BuildError
+from ml.build.static_check import check_archive
 from ml.executors import KINDS, executor_class
 from ml.executors.base import Executor, ExecutorError
 
@@ -44,6 +45,7 @@ def main(model: Path, out: Path, memory_mb: int, sample: Path | None, forced: st
 
 def build(file: Path, out: Path, memory_mb: int, sample: Path | None, forced: str | None) -> dict[str, Any]:
     """The report of a build that worked. `forced` is the executor that is to be chosen, whichever is quickest."""
+    check_archive(file)
     say("loading the file with Keras")
     keras = KerasModel.load(file, Path.cwd() / "saved_model")
     signature = keras.signature

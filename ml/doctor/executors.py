@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ml.build import isolation, sandbox
+from ml.build import isolation, landlock, sandbox, seccomp
 from ml.doctor.findings import Finding, ok, warning
 from ml.executors import KINDS
 from ml.executors.tf import UNUSED
@@ -50,12 +50,18 @@ class Tried:
 def examine() -> Generator[Finding, None, Here]:
     with ThreadPoolExecutor(2) as pool:
         building = pool.submit(tried, ["-c", _imports(BUILDS)])
-        network = pool.submit(tried, ["-I", isolation.__file__], silent=True)
+        fences = {
+            name: pool.submit(tried, ["-I", str(module.__file__)], silent=True)
+            for name, module in (("namespaces", isolation), ("landlock", landlock), ("seccomp", seccomp))
+        }
         seen = dict(zip(KINDS, pool.map(lambda kind: tried(["-m", "ml.doctor.probe", kind]), KINDS), strict=True))
     for kind, one in seen.items():
         yield _executor(kind, one)
     yield _builds(building.result())
-    yield _network(network.result())
+    held = {name: one.result() for name, one in fences.items()}
+    yield _network(held["namespaces"], held["seccomp"])
+    yield _files(held["landlock"], held["namespaces"])
+    yield _processes(held["seccomp"])
     return Here({kind: one.problem for kind, one in seen.items()}, building.result().problem)
 
 
@@ -107,15 +113,42 @@ def _builds(one: Tried) -> Finding:
     )
 
 
-def _network(one: Tried) -> Finding:
+_TRUSTED = "or build only models whose source you trust"
+
+
+def _network(namespaces: Tried, seccomp: Tried) -> Finding:
     about = "network of builds"
-    if one.problem is None:
+    if namespaces.problem is None or seccomp.problem is None:
         return ok(about, "a build's process is cut off from it")
     return warning(
         about,
-        f"the kernel allows no network namespace here, so a build's process can reach the network ({one.problem})",
-        "allow user namespaces to this user (in a container: a seccomp profile that lets unshare through), or build "
-        "only models whose source you trust",
+        "the kernel has neither a network namespace nor seccomp for a build's process, which can reach the network "
+        f"({namespaces.problem}; {seccomp.problem})",
+        "allow user namespaces to this user (in a container: a seccomp profile that lets unshare through), " + _TRUSTED,
+    )
+
+
+def _files(landlock: Tried, namespaces: Tried) -> Finding:
+    about = "files of builds"
+    if landlock.problem is None:
+        return ok(about, "a build's process reaches none but its own and what Python needs")
+    can = "read what Almanac's user can" if namespaces.problem is None else "read and change what Almanac's user can"
+    return warning(
+        about,
+        f"the kernel has no Landlock, so a build's process can {can} ({landlock.problem})",
+        "take a kernel from 5.13 on with landlock among its security modules (lsm=landlock,... on its command line; "
+        "in a container: a seccomp profile that lets landlock_restrict_self through), " + _TRUSTED,
+    )
+
+
+def _processes(seccomp: Tried) -> Finding:
+    about = "processes of builds"
+    if seccomp.problem is None:
+        return ok(about, "a build's process can start none, and signal no other")
+    return warning(
+        about,
+        f"the kernel takes no seccomp filter, so a build's process can start and signal others ({seccomp.problem})",
+        "take a kernel with seccomp filters, on x86-64 or arm64, " + _TRUSTED,
     )
 
 

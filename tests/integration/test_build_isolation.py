@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from ml.build import isolation
+from ml.build import isolation, landlock, seccomp
 from ml.build.build import CHILD
+from ml.builder import NOT_HELD
 
 ISOLATION = Path(isolation.__file__)
 #: Any user but root, whom no file here belongs to.
@@ -121,6 +122,53 @@ def test_so_does_one_without_rights(script: Callable[[str], Any], listening: str
 
 
 @pytest.mark.usefixtures("namespaces", "_root")
+def test_all_fences_hold_one_without_rights(script: Callable[[str], Any], tmp_path: Path) -> None:
+    """Its own user's file, of which neither the mode nor the time is a matter of Landlock, stays as it is."""
+    _all_there()
+    for name in ("own", "out"):
+        (tmp_path / name).mkdir()
+        os.chown(tmp_path / name, STRANGER, GROUP)
+    file = tmp_path / "file"
+    file.touch(mode=0o600)
+    os.chown(file, STRANGER, GROUP)
+    for directory in (tmp_path, *tmp_path.parents[:-2]):  # pytest's are their user's alone
+        directory.chmod(0o755)
+    seen = script(
+        f"""
+        # What is imported later may lie where only root can read.
+        import __future__, contextlib, importlib.util, platform, stat, struct, types
+        child = runpy.run_path({str(CHILD)!r})
+        sys.modules["ml"] = types.ModuleType("ml")
+        loaded = {{name: child["alone"](name) for name in ("isolation", "landlock", "seccomp")}}
+        child["fence"].__globals__.update(alone=loaded.get, package=lambda *_: None)
+        {become(STRANGER, GROUP)}
+        os.chdir({str(tmp_path / "own")!r})
+        missing = child["fence"](os.getppid(), [], [{str(tmp_path / "out")!r}])
+        print(json.dumps({{
+            "missing": missing,
+            "own": outcome(lambda: open("made", "w").close()),
+            "out": outcome(lambda: open({str(tmp_path / "out" / "made")!r}, "w").close()),
+            "beside": outcome(lambda: open({str(tmp_path / "made")!r}, "w").close()),
+            "read": outcome(lambda: open({str(file)!r}).close()),
+            "mode": outcome(lambda: os.chmod({str(file)!r}, 0o666)),
+            "of itself": outcome(lambda: pathlib.Path("/proc/self/oom_score_adj").write_text("1000")),
+            "fork": outcome(os.fork),
+        }}))
+        """
+    )
+    assert seen == {
+        "missing": [],
+        "own": "done",
+        "out": "done",
+        "beside": "EROFS",
+        "read": "EACCES",
+        "mode": "EROFS",
+        "of itself": "done",
+        "fork": "EPERM",
+    }
+
+
+@pytest.mark.usefixtures("namespaces", "_root")
 def test_files_keep_their_user_where_the_kernel_takes_no_map(script: Callable[[str], Any], tmp_path: Path) -> None:
     """Root without CAP_SETFCAP may make a user namespace and not put itself into it."""
     made = tmp_path / "made"
@@ -189,17 +237,23 @@ class Steps:
     """A copy of the child's program, whose steps are a test's."""
 
     def __init__(self, root: Path) -> None:
+        self._root = root
         self._directory = root / "ml" / "build"
         self._directory.mkdir(parents=True)
-        for file in (CHILD, ISOLATION):
+        for package in (self._directory.parent, self._directory):
+            (package / "__init__.py").touch()
+        for file in (CHILD, ISOLATION, Path(landlock.__file__), Path(seccomp.__file__)):
             shutil.copy(file, self._directory)
 
     def write(self, name: str, code: str) -> None:
         (self._directory / name).write_text(textwrap.dedent(code))
 
     def run(self) -> list[str]:
+        own = self._root / "own"
+        own.mkdir()
         done = subprocess.run(
-            [sys.executable, "-I", str(self._directory / CHILD.name), str(os.getpid()), "m", "o", "1000", "", ""],
+            [sys.executable, "-I", str(self._directory / CHILD.name), str(os.getpid()), "m", str(own), "1000", "", ""],
+            cwd=own,
             capture_output=True,
             text=True,
             timeout=60,
@@ -209,18 +263,85 @@ class Steps:
         return done.stdout.splitlines()
 
 
+#: What is tried in the steps, by three ways that different fences hold: a socket, a secret, a process.
+TRIES = """
+    import errno, json, os, socket
+    def outcome(call):
+        try:
+            call()
+        except OSError as error:
+            return errno.errorcode[error.errno]
+        return "done"
+    def born():
+        if os.fork() == 0:
+            os._exit(0)
+        os.wait()
+    def main(*given):
+        open("mine", "w").close()
+        print(json.dumps({
+            "tcp": outcome(lambda: socket.create_connection(("127.0.0.1", PORT), 5)),
+            "secret": outcome(lambda: open(SECRET).close()),
+            "change": outcome(lambda: os.chmod(SECRET, 0o644)),
+            "process": outcome(born),
+        }))
+        return 7
+"""
+NOT_TODAY = {
+    "isolation.py": "def cut_off(writable):\n    return 'not today'",
+    "landlock.py": "WRITTEN_BY_PYTHON = ()\ndef needed_by_python(source):\n    return []\n"
+    "def restrict(*given):\n    return 'not today'",
+    "seccomp.py": "def restrict():\n    return 'not today'",
+}
+NETWORK = "the kernel here holds a build with no network namespace (not today) and no seccomp (not today): "
+NETWORK += "it can reach the network"
+FILES = "the kernel here holds a build with no Landlock (not today): it can read what Almanac's user can"
+PROCESSES = "the kernel here holds a build with no seccomp (not today): it can start processes and send signals to "
+PROCESSES += "those of Almanac's user"
+
+
 @pytest.mark.usefixtures("namespaces")
-def test_the_child_is_cut_off_before_its_steps(tmp_path: Path, listening: str) -> None:
+@pytest.mark.parametrize(
+    ("without", "found", "said"),
+    [
+        ((), {"tcp": "EPERM", "secret": "EACCES", "change": "EROFS", "process": "EPERM"}, []),
+        (("isolation.py",), {"tcp": "EPERM", "secret": "EACCES", "change": "done", "process": "EPERM"}, []),
+        (("landlock.py",), {"tcp": "EPERM", "secret": "done", "change": "EROFS", "process": "EPERM"}, [FILES]),
+        (("seccomp.py",), {"tcp": "EACCES", "secret": "EACCES", "change": "EROFS", "process": "done"}, [PROCESSES]),
+        (
+            ("isolation.py", "seccomp.py"),
+            {"tcp": "EACCES", "secret": "EACCES", "change": "done", "process": "done"},
+            [NETWORK, PROCESSES],
+        ),
+        (
+            ("isolation.py", "landlock.py", "seccomp.py"),
+            {"tcp": "done", "secret": "done", "change": "done", "process": "done"},
+            [NETWORK, f"{FILES}, and change it", PROCESSES],
+        ),
+    ],
+    ids=["with all", "no namespaces", "no Landlock", "no seccomp", "Landlock alone", "with none"],
+)
+def test_the_child_is_fenced_in_before_its_steps_and_says_by_what_it_is_not(
+    without: tuple[str, ...], found: dict[str, str], said: list[str], tmp_path: Path
+) -> None:
+    """Each of the kernel's means holds something that the others do not, so each is missed where it is not there."""
+    _all_there()
+    secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
     steps = Steps(tmp_path)
-    steps.write("steps.py", textwrap.dedent(PROBE) + f"def main(*given):\n    probe({listening})\n    return 7\n")
-    assert [json.loads(line) for line in steps.run()] == [CUT_OFF]
+    for name in without:
+        steps.write(name, NOT_TODAY[name])
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        tries = TRIES.replace("PORT", str(listening.getsockname()[1])).replace("SECRET", repr(str(secret)))
+        steps.write("steps.py", tries)
+        *lines, last = steps.run()
+    assert lines == said
+    assert all(line.startswith(NOT_HELD) for line in lines)
+    assert json.loads(last) == found
 
 
-def test_the_child_says_where_it_could_not_be(tmp_path: Path) -> None:
-    steps = Steps(tmp_path)
-    steps.write("isolation.py", "def cut_off():\n    return 'not today'")
-    steps.write("steps.py", "def main(*given):\n    print('steps')\n    return 7")
-    assert steps.run() == [
-        "the kernel allows no network namespace here (not today): the build can reach the network",
-        "steps",
-    ]
+def _all_there() -> None:
+    missing = landlock.unavailable() or seccomp.unavailable()
+    if missing is not None:
+        pytest.skip(f"this kernel does not hold a build with all that there is: {missing}")
+    if landlock.version() < 4:
+        pytest.skip("this kernel's Landlock knows no ports")

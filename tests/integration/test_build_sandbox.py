@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ml.build import BuildError, BuildReport, build_model
+from ml.build import BuildError, BuildReport, build_model, sandbox
 from ml.build.build import CHILD
 from tests.waiting import until
 
@@ -124,6 +124,29 @@ def test_the_child_gets_next_to_nothing(build: Build, tmp_path: Path, monkeypatc
         *(str(os.getpid()), str(home / "model.keras"), str(tmp_path / "workdir" / "out"), "2000", "", ""),
     ]
     assert not home.exists()
+
+
+def test_others_go_first(build: Build) -> None:
+    said = "print(os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0) == os.SCHED_BATCH)"
+    with pytest.raises(BuildError) as caught:
+        # It may be asked before the server has said so.
+        build(f"while os.getpriority(os.PRIO_PROCESS, 0) < 7 or not os.sched_getscheduler(0): pass\n{said}", nice=7)
+    assert caught.value.log == "7 True\n"
+
+
+def test_a_flood_of_words_is_ended(build: Build) -> None:
+    kept: list[str] = []
+    with pytest.raises(BuildError) as caught:
+        build("while True: os.write(1, b'x' * 65536)", progress=kept.append)
+    assert caught.value.reason == "the build printed more than 8 MB"
+    assert sum(map(len, kept)) < 2 * sandbox.MOST_LOG_BYTES
+
+
+def test_a_disk_that_is_small_already_is_enough_for_a_small_build(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "_free_bytes", lambda _: 1000)
+    assert build(leave(GOOD_REPORT, "time.sleep(0.5)")).executor == "tf"
 
 
 def test_one_that_never_ends_is_ended_with_all_that_it_started(build: Build) -> None:

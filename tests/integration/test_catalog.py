@@ -86,6 +86,26 @@ def test_a_failed_build_says_why_and_its_number_is_never_used_again(
     assert service.db["registry"].find_one({"_id": "m"})["aliases"] == {}  # type: ignore[index]
 
 
+def test_what_the_kernel_does_not_hold_a_build_with_is_in_the_servers_log_once(
+    service: Service, catalog: Catalog, builder: Builder, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    said = f"{builder_module.NOT_HELD}Landlock (today): it can read what Almanac's user can"
+
+    def build(file: Path, workdir: Path, **kwargs: Any) -> BuildReport:
+        kwargs["progress"](said)
+        raise BuildError("it says fail", f"{said}\n{'x' * 5000}\n" + "line\n" * 300)
+
+    monkeypatch.setattr(builder_module, "build_model", build)
+    builder_module.warn_once.cache_clear()
+    failed = [register(catalog), register(catalog)]
+    builder.run_pending()
+    assert [one.levelname for one in caplog.records if one.message == said] == ["WARNING"]
+    # The document holds the end of what was said, in lines that it can hold.
+    kept = model(service, failed[0])["build"]["log"]
+    assert len(kept) == builder_module.LOG_LINES
+    assert max(map(len, kept)) <= builder_module.LINE_CHARACTERS
+
+
 def test_classes_that_do_not_fit_the_output_fail_the_build(
     service: Service, catalog: Catalog, builder: Builder
 ) -> None:

@@ -138,6 +138,30 @@ def test_the_executors_of_this_machine() -> None:
     assert here.executors["onnx"] is here.executors["tf"] is None
 
 
+@pytest.mark.parametrize(
+    ("missing", "warned", "words"),
+    [
+        ((), [], ""),
+        (("isolation",), [], ""),
+        (("seccomp",), ["processes of builds"], "can start and signal others"),
+        (("landlock",), ["files of builds"], "can read what Almanac's user can (none)"),
+        (("isolation", "landlock"), ["files of builds"], "can read and change what Almanac's user can (none)"),
+        (("isolation", "seccomp"), ["network of builds", "processes of builds"], "can reach the network (none; none)"),
+    ],
+)
+def test_what_does_not_hold_a_build(
+    missing: tuple[str, ...], warned: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def played(arguments: list[str], **_: Any) -> executors.Tried:
+        return executors.Tried("none" if Path(arguments[-1]).stem in missing else None)
+
+    monkeypatch.setattr(executors, "tried", played)
+    found = [one for one in executors.examine() if one.about.endswith(" of builds")]
+    assert [one.about for one in found] == ["network of builds", "files of builds", "processes of builds"]
+    assert [one.about for one in found if one.level == "warning"] == warned
+    assert words in " ".join(one.found for one in found if one.level == "warning")
+
+
 def test_one_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OnnxExecutor, "needs", ("no_such_package",))
     answer = probe.main("onnx")
