@@ -12,10 +12,13 @@ from pymongo import MongoClient
 
 from api import cors, doors, early, endpoints, errors, idempotency, render, requests
 from api.application import Application
+from api.auth import browsers
 from api.auth.anyone import Anyone
 from api.auth.credentials import Authenticator, Credentials
 from api.auth.guard import protect
 from api.auth.keys import admin_key_in
+from api.auth.sessions import sessions_of
+from api.console import hooks as console
 from api.data import SharedMongo
 from api.edge import Edge
 from api.rate_limits import hooks as rate_limits
@@ -71,8 +74,10 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
         rate_limits.after_authentication(app, limits)
     for routes in (predict, model_files, input_files, jobs, keys, metrics, health, webhooks, openapi, docs):
         app.register_blueprint(routes.blueprint)
+    browsers.register(app, sessions_of(settings, database_of(client)), tls=settings.tls is not None)
     endpoints.register(app)
     idempotency.register(app)
+    console.register(app)
     early.register(app, places, authenticator, limits, cors=bool(settings.cors_origins))
     app.wsgi_app = Edge(app.wsgi_app, settings.hosts, tls=settings.tls is not None)
     return app

@@ -36,6 +36,7 @@ JSON_TYPES = frozenset({MIME, f"{MIME}; charset=utf-8", f"{MIME};charset=utf-8",
 #: Headers that say more than a plain prediction does.
 MORE = frozenset(
     {
+        "HTTP_COOKIE",
         "HTTP_IDEMPOTENCY_KEY",
         "HTTP_PREFER",
         "HTTP_IF_MATCH",

@@ -18,6 +18,8 @@ from api.errors import ApiError
 
 log = logging.getLogger("almanac.access")
 
+#: Where a request of our own has the fields and files of its form, which were read from a browser's.
+PARSED = "almanac.parsed"
 SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 JSON = "application/json"
 
@@ -37,6 +39,13 @@ class AlmanacRequest(Request):
             if length is not None and length <= (self.max_content_length or 0):
                 self._cached_data = self._read(length)
         return super().get_data(cache, as_text, parse_form_data)
+
+    def _load_form_data(self) -> None:
+        parsed = self.environ.get(PARSED)
+        if parsed is None:
+            super()._load_form_data()
+        else:
+            self.__dict__.update(stream=self.environ["wsgi.input"], form=parsed[0], files=parsed[1])
 
     def _read(self, length: int) -> bytes:
         data = read_announced(self.environ["wsgi.input"], length)

@@ -36,6 +36,7 @@ class Deliveries(Resource):
         "owner": {"type": "string", **_READONLY, **described("Whose job it is.")},
     }
     item_methods = ["GET", "PATCH"]
+    columns = ("event", "job", "status", "attempt", "response_code", "url", "owner")
     example = {
         "_id": "6b00e4c0d035a01704bf37d1",
         "job": "6b00e4c0d035a01704bf37c1",
@@ -56,6 +57,9 @@ class Deliveries(Resource):
             examples={"again": {"status": "queued"}},
         )
     }
+
+    def steps(self, document: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        return {"Send again": {"status": "queued"}} if document.get("status") != "queued" else {}
 
     def update(
         self, service: Service, before: Mapping[str, Any], changes: dict[str, Any], scope: Mapping[str, Any]

@@ -76,6 +76,7 @@ class Results(Resource):
     }
     item_methods = ["GET", "PATCH", "DELETE"]
     tensors = ("output",)
+    columns = ("model", "version", "status", "label", "score", "truth", "input", "job", "owner")
     example = {
         "_id": "6b00e4c0d035a01704bf37b5",
         "input": "6b00e4c0d035a01704bf37b4",
