@@ -165,9 +165,8 @@ def _schema_of(form: Form) -> dict[str, Any]:
 
 def _done(form: Form, sent: Sent, answered: Answered) -> Any:
     """Where what was done can be seen; an answer that is given this once is shown itself."""
-    resource = resource_at(form.offer.path)
     body = answered.json
-    secret = resource is not None and any(name in body for name in resource.secrets)
+    secret = any(name in body for resource in RESOURCES.values() for name in resource.secrets)
     location = answered.header("Location")
     path = "/" + location.split("/", 3)[3] if location and "://" in location else location
     if answered.status in (201, 202) and path and not secret:
