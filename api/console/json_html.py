@@ -41,8 +41,8 @@ def link_of(resource: str, name: str, value: Any) -> str | None:
 
 
 def time_tag(value: str) -> Markup:
-    """A time, in UTC until a script puts it into the reader's zone; both take the same room."""
-    shown = f"{value[:10]} {value[11:19]} UTC"
+    """A time, in UTC until a script puts it into the reader's zone; both have as many characters, so nothing moves."""
+    shown = f"{value[:10]} {value[11:19]} +00:00"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(value, value, shown)  # nosec B704 # escapes
 
 
