@@ -211,8 +211,12 @@ def _number(text: str) -> Any:
 def _bounds(schema: Json) -> str:
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
-        return f"{low:,} to {high:,}." if isinstance(low, int) else f"{low:g} to {high:g}."
-    return f"From {low:,}." if low is not None else ""
+        return f"{_plain(low)} to {_plain(high)}."
+    return f"From {_plain(low)}." if low is not None else ""
+
+
+def _plain(number: float) -> str:
+    return f"{int(number):,}" if number == int(number) else f"{number:f}".rstrip("0")
 
 
 def _unix(text: str) -> str:

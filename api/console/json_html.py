@@ -72,6 +72,8 @@ def cell_html(value: Any, resource: str, name: str) -> Markup:
     if isinstance(value, Mapping) and len(value) == 1:
         ((inner, tensor),) = value.items()
         return escape(f"{inner}: ") + cell_html(tensor, resource, "")
+    if isinstance(value, Mapping) and not any(isinstance(item, (list, Mapping)) for item in value.values()):
+        return escape(", ".join(f"{key} {item}" for key, item in value.items() if item is not None)[:CELL])
     text = f"{value:.6g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
     return escape(text if len(text) <= CELL else text[: CELL - 1] + "…")
 

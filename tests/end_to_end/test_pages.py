@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from bson import ObjectId
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from werkzeug.serving import make_server
 
+from api import create_app
 from ml.database.client import database_of
 from ml.database.documents import stamp_new
+from settings import Settings
 from tests.conftest import ADMIN_KEY, Api
 from tests.end_to_end.browser import NAMES, find_browser
 
@@ -50,14 +53,22 @@ def api(client: Any, make_api: Callable[..., Api]) -> Api:
 
 @pytest.fixture
 def url(api: Api) -> Iterator[str]:
-    """Of the app, served over real HTTP."""
-    server = make_server("127.0.0.1", 0, api.http.application, threaded=True)
+    with served(api.http.application) as url:
+        yield url
+
+
+@contextmanager
+def served(app: Any) -> Iterator[str]:
+    """Within it an app is served over real HTTP: at which URL."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.fixture
@@ -211,6 +222,19 @@ def test_times_are_the_readers_and_the_keyboard_reaches_everything(
     expect(page.get_by_role("status")).to_have_text("Saved.")
     assert api.get(documents["inputs"]).json["tags"] == ["from the keyboard"]
     assert watched.complaints == []
+
+
+def test_forms_of_a_server_that_asks_for_no_key(chromium: Browser, client: Any, tmp_path: Path) -> None:
+    """What browsers say of where a form comes from is what keeps other sites out there."""
+    settings = Settings(data_dir=tmp_path, admin_key=ADMIN_KEY, secret_key="x" * 40, auth="off", _env_file=None)
+    app = create_app(settings, client)
+    with served(app) as url:
+        page = Watched(chromium, url, java_script_enabled=False).open("/api/v1/inputs")
+        page.get_by_text("Store a new input, or several").click()
+        page.locator("#post-fields-data").fill("[1, 2]")
+        page.locator("#post-fields").get_by_role("button", name="Send").click()
+        expect(page.get_by_role("status")).to_contain_text("Done: input")
+    app.extensions["service"].close()
 
 
 def test_everything_works_without_scripts(chromium: Browser, url: str, documents: dict[str, str], api: Api) -> None:
