@@ -5,25 +5,21 @@ What they look like is left in build/screenshots, in light and dark, and narrow.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bson import ObjectId
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from werkzeug.serving import make_server
+from playwright.sync_api import Browser, Page, expect
 
 from api import create_app
 from ml.database.client import database_of
 from ml.database.documents import stamp_new
 from settings import Settings
 from tests.conftest import ADMIN_KEY, Api
-from tests.end_to_end.browser import NAMES, find_browser
+from tests.end_to_end.browser import Watched, chromium, served
 
 SCREENSHOTS = Path(__file__).parents[2] / "build/screenshots"
 SHIFTS = """() => new Promise((resolve) => {
@@ -35,15 +31,9 @@ SHIFTS = """() => new Promise((resolve) => {
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    program = find_browser()
-    if program is None:
-        assert os.environ.get("CI") != "true", f"CI needs one of {', '.join(NAMES)}"
-        pytest.skip(f"no browser: {', '.join(NAMES)}")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program)
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -55,20 +45,6 @@ def api(client: Any, make_api: Callable[..., Api]) -> Api:
 def url(api: Api) -> Iterator[str]:
     with served(api.http.application) as url:
         yield url
-
-
-@contextmanager
-def served(app: Any) -> Iterator[str]:
-    """Within it an app is served over real HTTP: at which URL."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture
@@ -87,37 +63,11 @@ def documents(api: Api, client: Any, stub: Callable[..., Any]) -> dict[str, str]
     return {name: f"/api/v1/{name}/{id_}" for name, id_ in ids.items()}
 
 
-class Watched:
-    """A page of which is noted what it complains of, and what it asks of others."""
-
-    def __init__(self, browser: Browser, url: str, **context: Any) -> None:
-        self.url = url
-        self.complaints: list[str] = []
-        self.context = browser.new_context(viewport={"width": 1200, "height": 900}, **context)
-        self.page: Page = self.context.new_page()
-        self.page.on("console", self._on_message)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._on_request)
-
-    def open(self, path: str) -> Page:
-        answer = self.page.goto(self.url + path)
-        assert answer is not None
-        return self.page
-
-    def log_in(self) -> None:
-        self.open("/login")
-        self.page.get_by_label("API key").fill(ADMIN_KEY)
-        self.page.get_by_role("button", name="Log in with the key").click()
-        expect(self.page.get_by_role("heading", level=1)).to_have_text("The API")
-
-    def _on_message(self, message: Any) -> None:
-        # Chromium reports an answer of the 400s as an error.
-        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
-            self.complaints.append(message.text)
-
-    def _on_request(self, request: Any) -> None:
-        if not request.url.startswith((f"{self.url}/", "data:")):
-            self.complaints.append(f"asked of another: {request.url}")
+def log_in(watched: Watched) -> None:
+    watched.open("/login")
+    watched.page.get_by_label("API key").fill(ADMIN_KEY)
+    watched.page.get_by_role("button", name="Log in with the key").click()
+    expect(watched.page.get_by_role("heading", level=1)).to_have_text("The API")
 
 
 def barriers(page: Page, *rules: str) -> list[str]:
@@ -157,12 +107,12 @@ def look_at(watched: Watched, name: str, path: str) -> list[str]:
     return wrong
 
 
-def test_no_page_has_barriers_or_complains(chromium: Browser, url: str, documents: dict[str, str]) -> None:
+def test_no_page_has_barriers_or_complains(browser: Browser, url: str, documents: dict[str, str]) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    watched = Watched(chromium, url, timezone_id="Asia/Kolkata")
+    watched = Watched(browser, url, timezone_id="Asia/Kolkata")
     paths = {"log-in": "/login", "wrong-link": "/login?token=x"}
     wrong = [text for name, path in paths.items() for text in look_at(watched, name, path)]
-    watched.log_in()
+    log_in(watched)
     paths = {"api": "/api/v1/", "secret": "/api/v1/webhooks/secret", "predict": "/api/v1/models/sums/predict"}
     for name, path in documents.items():
         paths |= {name: f"/api/v1/{name}?sort=-_id", f"{name}-one": path}
@@ -189,10 +139,10 @@ def test_no_page_has_barriers_or_complains(chromium: Browser, url: str, document
 
 
 def test_times_are_the_readers_and_the_keyboard_reaches_everything(
-    chromium: Browser, url: str, documents: dict[str, str], api: Api
+    browser: Browser, url: str, documents: dict[str, str], api: Api
 ) -> None:
-    watched = Watched(chromium, url, timezone_id="Asia/Kolkata")
-    watched.log_in()
+    watched = Watched(browser, url, timezone_id="Asia/Kolkata")
+    log_in(watched)
     page = watched.open(documents["inputs"])
     created = api.get(documents["inputs"]).json["_created"]
     shown = page.locator("time").first.inner_text()
@@ -224,12 +174,12 @@ def test_times_are_the_readers_and_the_keyboard_reaches_everything(
     assert watched.complaints == []
 
 
-def test_forms_of_a_server_that_asks_for_no_key(chromium: Browser, client: Any, tmp_path: Path) -> None:
+def test_forms_of_a_server_that_asks_for_no_key(browser: Browser, client: Any, tmp_path: Path) -> None:
     """What browsers say of where a form comes from is what keeps other sites out there."""
     settings = Settings(data_dir=tmp_path, admin_key=ADMIN_KEY, secret_key="x" * 40, auth="off", _env_file=None)
     app = create_app(settings, client)
     with served(app) as url:
-        page = Watched(chromium, url, java_script_enabled=False).open("/api/v1/inputs")
+        page = Watched(browser, url, java_script_enabled=False).open("/api/v1/inputs")
         page.get_by_text("Store a new input, or several").click()
         page.locator("#post-fields-data").fill("[1, 2]")
         page.locator("#post-fields").get_by_role("button", name="Send").click()
@@ -237,9 +187,9 @@ def test_forms_of_a_server_that_asks_for_no_key(chromium: Browser, client: Any, 
     app.extensions["service"].close()
 
 
-def test_everything_works_without_scripts(chromium: Browser, url: str, documents: dict[str, str], api: Api) -> None:
-    watched = Watched(chromium, url, java_script_enabled=False)
-    watched.log_in()
+def test_everything_works_without_scripts(browser: Browser, url: str, documents: dict[str, str], api: Api) -> None:
+    watched = Watched(browser, url, java_script_enabled=False)
+    log_in(watched)
     page = watched.page
     page.get_by_role("link", name="Inputs", exact=True).click()
     page.get_by_text("Store a new input, or several").click()
