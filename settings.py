@@ -321,12 +321,11 @@ def eve_settings(settings: Settings, domain: dict[str, Any]) -> dict[str, Any]:
         "MAX_CONTENT_LENGTH": settings.max_body_mb * 2**20,
         "MAX_MODEL_BYTES": settings.max_model_mb * 2**20,
         "METRICS_PUBLIC": settings.metrics_public,
-        # Nothing opens a session yet. What will, has cookies that neither scripts nor other sites can use.
+        # Scripts cannot read the cookie, and other sites' forms and scripts do not send it; their links do.
         "SECRET_KEY": settings.secret_key.get_secret_value() if settings.secret_key else None,
         "SESSION_COOKIE_NAME": "almanac",
-        "SESSION_COOKIE_SECURE": True,
         "SESSION_COOKIE_HTTPONLY": True,
-        "SESSION_COOKIE_SAMESITE": "Strict",
+        "SESSION_COOKIE_SAMESITE": "Lax",
         "MAX_FORM_MEMORY_SIZE": 2**20,
         "MAX_FORM_PARTS": 64,
     }

@@ -12,10 +12,13 @@ from pymongo import MongoClient
 
 from api import audit, cors, doors, early, endpoints, errors, idempotency, render, requests
 from api.application import Application
+from api.auth import browsers
 from api.auth.anyone import Anyone
 from api.auth.credentials import Authenticator, Credentials
 from api.auth.guard import protect
 from api.auth.keys import admin_key_in
+from api.auth.sessions import sessions_of
+from api.console import hooks as console
 from api.data import SharedMongo
 from api.dialects import DIALECTS
 from api.edge import Edge
@@ -76,8 +79,10 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
         app.register_blueprint(routes.blueprint)
     for dialect in DIALECTS:
         app.register_blueprint(dialect.blueprint)
+    browsers.register(app, sessions_of(settings, database_of(client)), tls=settings.tls is not None)
     endpoints.register(app)
     idempotency.register(app)
+    console.register(app)
     early.register(app, places, authenticator, limits, cors=bool(settings.cors_origins))
     app.wsgi_app = Edge(app.wsgi_app, settings.hosts, tls=settings.tls is not None, dialects=DIALECTS)
     return app

@@ -10,6 +10,8 @@ from flask import Flask, Response, g, request
 from api.requests import HEALTH
 from ml.service import Admission
 
+#: In the environment of a request that another one makes of its own (api/console/inner.py).
+PART = "almanac.inner"
 #: Threads that only health may use. A database that hangs would otherwise hold them all, one list each.
 FOR_HEALTH = 4
 
@@ -22,7 +24,8 @@ def guard(app: Flask, threads: int) -> Admission:
     places = Admission(threads - FOR_HEALTH, "requests")
 
     def enter() -> None:
-        if not request.environ["PATH_INFO"].startswith(HEALTH):
+        # A request that is part of another shares its place.
+        if not request.environ["PATH_INFO"].startswith(HEALTH) and PART not in request.environ:
             places.take()
             g.inside = True
 

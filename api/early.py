@@ -128,7 +128,13 @@ class Early:
     def _plain(self, environ: WSGIEnvironment) -> tuple[Plain, str, dict[str, Any]] | None:
         """The kind, the endpoint, what the path says, if it was asked for before and the headers say nothing more."""
         found = self._app.remembered(environ["PATH_INFO"])
-        if found is None or environ.get("QUERY_STRING") or not self._more.isdisjoint(environ):
+        if (
+            found is None
+            or environ.get("QUERY_STRING")
+            # It may be a page's, in the name of a session.
+            or ("HTTP_COOKIE" in environ and "HTTP_AUTHORIZATION" not in environ)
+            or not self._more.isdisjoint(environ)
+        ):
             return None
         endpoint = found[0].endpoint
         kind = self._kinds.get(endpoint)

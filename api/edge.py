@@ -1,6 +1,6 @@
 """What every request and every answer passes: hosts that are not ours are refused, headers that browsers heed are set.
 
-There are no cookies: nothing sets one, and none tells who asks.
+Pages set a policy of their own (api/console/pages.py); everything else is data.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ Header = tuple[str, str]
 #: In a request's environment: headers that its answer is to have besides.
 MORE_HEADERS = "almanac.headers"
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+#: Where the same URL is JSON, lines of JSON or a page.
+NEGOTIATED = "/api/v1"
+VARY: Header = ("Vary", "Accept")
 #: Hosts that are remembered to be trusted, and combinations of headers.
 MOST_REMEMBERED = 64
 
@@ -76,6 +79,8 @@ class Edge:
             missing = self._lacking({name.lower() for name in names})
             if len(self._missing) < MOST_REMEMBERED:
                 self._missing[names] = missing
+        if environ.get("PATH_INFO", "").startswith(NEGOTIATED):
+            headers = _varying(headers, names)
         return [*headers, *missing, *environ.get(MORE_HEADERS, ())]
 
     def _lacking(self, names: set[str]) -> tuple[Header, ...]:
@@ -105,3 +110,11 @@ class Edge:
         start(f"{code} {HTTP_STATUS_CODES[code].upper()}", headers)
         log_answer(environ, id_, code, began)
         return [body] if environ["REQUEST_METHOD"] != "HEAD" else []
+
+
+def _varying(headers: list[Header], names: tuple[str, ...]) -> list[Header]:
+    """The headers with one that says that the answer hangs on Accept; what it hangs on besides is said there too."""
+    if "Vary" not in names:
+        return [*headers, VARY]
+    also = [value for name, value in headers if name == "Vary"]
+    return [*(header for header in headers if header[0] != "Vary"), ("Vary", ", ".join(["Accept", *also]))]

@@ -19,6 +19,8 @@ from ml.identity.redaction import holds_secret
 
 log = logging.getLogger("almanac.access")
 
+#: Where a request of our own has the fields and files of its form, which were read from a browser's.
+PARSED = "almanac.parsed"
 SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 JSON = "application/json"
 #: Probes: asked for by address, of whatever name, often, and even of a server that is full.
@@ -44,6 +46,10 @@ class AlmanacRequest(Request):
         return super().get_data(cache, as_text, parse_form_data)
 
     def _load_form_data(self) -> None:
+        parsed = self.environ.get(PARSED)
+        if parsed is not None:
+            self.__dict__.update(stream=self.environ["wsgi.input"], form=parsed[0], files=parsed[1])
+            return
         super()._load_form_data()
         if None in self.__dict__["form"] or None in self.__dict__["files"]:
             raise ApiError(422, "the form does not fit", {"": "expected a name for each part, got one without"})

@@ -14,7 +14,7 @@ import click
 from granian import Granian
 from granian.constants import Interfaces, SSLProtocols
 
-from cli.announcement import STOPS, announce_when
+from cli.announcement import STOPS, announce_when, log_in_link
 from cli.lifeline import end_with_parent
 from cli.options import settings_or_exit
 from cli.stops import when_told_to_stop
@@ -94,7 +94,11 @@ def application() -> Any:
     if settings.pin_threads:
         cores.keep_to_one(service.busy)
         app.wsgi_app = kept(app.wsgi_app)
-    announce_when(lambda: not service.registry.reasons_not_ready(), settings.data_dir / "cache" / "metrics")
+    announce_when(
+        lambda: not service.registry.reasons_not_ready(),
+        settings.data_dir / "cache" / "metrics",
+        lambda: log_in_link(settings, service.db),
+    )
     logging.getLogger(__name__).info("worker process %d is up", os.getpid())
     return app
 

@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable
 
 import click
+from pydantic import SecretStr
 from pymongo.errors import PyMongoError
 
 from api.auth.keys import KEY_FILE, admin_key_in, signing_secret_in
-from cli.announcement import STOPS, announce, announcement
+from cli.announcement import STOPS, announce, announcement, log_in_link
 from cli.options import fail, settings_or_exit
 from cli.supervisor import RUN, Child, Supervisor
 from ml.database.client import connect, database_of
@@ -109,8 +110,18 @@ class Serving:
             code = self._run_demo(environment)
             if code or self._supervisor.stop.is_set():
                 return code
-        announce(self._url, self._key_line(environment))
+        announce(self._url, self._key_line(environment), self._link(environment))
         return self._supervisor.watch()
+
+    def _link(self, environment: dict[str, str]) -> str | None:
+        """The token of a link that logs in; None where there are no sessions, or everyone is let in."""
+        given = {name: SecretStr(environment[f"ALMANAC_{name.upper()}"]) for name in ("admin_key", "secret_key")
+                 if f"ALMANAC_{name.upper()}" in environment}  # fmt: skip
+        client = connect(environment["ALMANAC_MONGO_URI"])
+        try:
+            return log_in_link(self._settings.model_copy(update=given), database_of(client))
+        finally:
+            client.close()
 
     def _key_line(self, environment: dict[str, str]) -> str:
         """Where the administrator's key is, or the key for who tries the demo."""

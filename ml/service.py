@@ -67,8 +67,9 @@ from ml.webhooks.requests import Webhooks as Webhooks
 PLACES = 56
 WAITS = 16
 
-#: The states of a job, those in which it has ended, and those that a client may ask for.
+#: The states of a job, what a client may change each to, those in which it has ended, and all that may be asked for.
 JOB_STATES = tuple(BY_CLIENT)
+JOB_CHANGES = BY_CLIENT
 JOB_ENDED = ENDED
 JOB_WISHES = tuple(sorted({wish for wishes in BY_CLIENT.values() for wish in wishes}))
 #: What a job's webhook can be told of.

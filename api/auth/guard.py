@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, current_app, g, request
 
+from api.auth.browsers import Browsers
 from api.auth.credentials import Authenticator
 from api.auth.permissions import permit
 from api.dialects import DIALECTS
@@ -18,11 +19,22 @@ if TYPE_CHECKING:
 
 #: Endpoints that answer without a key.
 PUBLIC = frozenset(
-    {"health.live", "health.ready", "openapi.document", "docs.page", "docs.page_with_slash", "docs.file"}
+    {
+        "health.live",
+        "health.ready",
+        "openapi.document",
+        "docs.page",
+        "docs.page_with_slash",
+        "docs.file",
+        "static_files.file",
+        "log_in.log_in",
+    }
 ).union(*(dialect.public for dialect in DIALECTS))
 
 #: Where a WSGI environment has why its caller was refused.
 REFUSED = "almanac.refused"
+#: Where one has its caller, who was asked for already: a form is answered by a request of our own.
+CALLER = "almanac.caller"
 
 
 def protect(app: Flask, authenticator: Authenticator, also: frozenset[str] = frozenset()) -> None:
@@ -38,7 +50,7 @@ def protect(app: Flask, authenticator: Authenticator, also: frozenset[str] = fro
         if endpoint in public:
             g.caller = None
             return
-        caller = g.caller = caller_of(asked.environ, authenticator)
+        caller = g.caller = _caller(app, asked.environ, authenticator)
         if endpoint is not None:  # else there is nothing at this URL, or not with this method
             permit(caller, endpoint, asked.environ["REQUEST_METHOD"], asked.view_args)
 
@@ -60,4 +72,13 @@ def caller_of(environ: WSGIEnvironment, authenticator: Authenticator) -> Caller:
 
 def need_key() -> None:
     """Refuse this request without a valid key, though its endpoint is public."""
-    g.caller = caller_of(request.environ, current_app.extensions["authenticator"])
+    g.caller = _caller(current_app, request.environ, current_app.extensions["authenticator"])
+
+
+def _caller(app: Flask, environ: WSGIEnvironment, authenticator: Authenticator) -> Caller:
+    """Who asks, by a header or by a browser's session. Raises as `caller_of`, and a 403 for another site's form."""
+    given: Caller | None = environ.get(CALLER)
+    browsers: Browsers | None = app.extensions.get("browsers")
+    if given is None and browsers is not None:
+        given = browsers.caller(environ)
+    return given or caller_of(environ, authenticator)

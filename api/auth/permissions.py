@@ -24,6 +24,11 @@ ROUTES: Mapping[tuple[str, str], Roles] = {
     ("webhooks.secret", "GET"): ALL,
     ("webhooks.rotate", "POST"): USERS,
     ("keys.rotate", "POST"): ADMINS,
+    ("index.index", "GET"): ALL,
+    ("log_in.log_out", "POST"): ALL,
+    # What is in a form is sent on, and needs its own permission.
+    ("browse.show", "GET"): ALL,
+    ("browse.submit", "POST"): ALL,
 }
 
 #: The part of a rule that is a model's name.

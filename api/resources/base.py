@@ -71,6 +71,10 @@ class Resource:
     unique: ClassVar[str | None] = None
     #: Documents in one POST.
     most_in_post: ClassVar[int] = 1000
+    #: What lists on pages show of each document, besides `_id` and `_created`.
+    columns: ClassVar[tuple[str, ...]] = ()
+    #: The field by which pages sort an owner's documents: `_created` where an index has it. All owners' are by `_id`.
+    newest: ClassVar[str] = "_id"
     #: Fields that hold a tensor, or tensors by name.
     tensors: ClassVar[tuple[str, ...]] = ()
     #: Whether GET of one document heeds If-None-Match and If-Modified-Since.
@@ -99,6 +103,14 @@ class Resource:
     def embeddable(self) -> list[str]:
         """Fields that can be embedded."""
         return [name for name, rules in self.schema.items() if rules.get("data_relation", {}).get("embeddable")]
+
+    def steps(self, document: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        """Changes that a page has a button for, by what it says: those that the document's state allows."""
+        return {}
+
+    def allows(self, service: Service, document: Mapping[str, Any], caller: Caller, method: str) -> bool:
+        """Whether a document's state and owner let a caller whose role may do it PATCH or DELETE it."""
+        return True
 
     def before_insert(self, service: Service, document: Document, caller: Caller) -> None:
         """Complete a document that passed validation; it is stored next."""

@@ -37,6 +37,8 @@ class Deliveries(Resource):
         "owner": {"type": "string", **_READONLY, **described("Whose job it is.")},
     }
     item_methods = ["GET", "PATCH"]
+    newest = "_created"
+    columns = ("event", "job", "status", "attempt", "response_code", "url", "owner")
     example = {
         "_id": "6b00e4c0d035a01704bf37d1",
         "job": "6b00e4c0d035a01704bf37c1",
@@ -57,6 +59,9 @@ class Deliveries(Resource):
             examples={"again": {"status": "queued"}},
         )
     }
+
+    def steps(self, document: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        return {"Send again": {"status": "queued"}} if document.get("status") != "queued" else {}
 
     def update(
         self,

@@ -52,6 +52,7 @@ class Inputs(Resource):
     resource_methods = ["GET", "POST"]
     item_methods = ["GET", "PATCH", "DELETE"]
     tensors = ("data",)
+    columns = ("data", "model", "tags", "source", "owner")
     example = {
         "_id": "6b00e4c0d035a01704bf37b4",
         "data": [5.1, 3.5, 1.4, 0.2],

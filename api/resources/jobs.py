@@ -14,7 +14,7 @@ from ml.database.client import Document
 from ml.database.documents import etag_filter
 from ml.errors import NotAllowed, WrongState
 from ml.identity.caller import Caller
-from ml.service import JOB_ENDED, JOB_EVENTS, JOB_STATES, JOB_WISHES, Service
+from ml.service import JOB_CHANGES, JOB_ENDED, JOB_EVENTS, JOB_STATES, JOB_WISHES, Service
 
 _READONLY = {"readonly": True}
 #: Rows a second that a job may be held to: one a day, and more than any model gives.
@@ -136,6 +136,8 @@ class Jobs(Resource):
     }
     resource_methods = ["GET", "POST"]
     item_methods = ["GET", "PATCH", "DELETE"]
+    newest = "_created"
+    columns = ("model", "version", "status", "progress", "priority", "owner")
     # Progress moves without a new entity tag, so a 304 would hide it.
     conditional = False
     example = {
@@ -188,6 +190,17 @@ class Jobs(Resource):
             description="Once it has ended. Its results stay.", errors={409: "The job has not ended: cancel it first."}
         ),
     }
+
+    def steps(self, document: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        current = document.get("status")
+        again = "Resume" if current == "paused" else "Run again what is missing or failed"
+        words = {"queued": again, "paused": "Pause", "canceled": "Cancel"}
+        return {words[wish]: {"status": wish} for wish in JOB_CHANGES.get(str(current), ())}
+
+    def allows(self, service: Service, document: Mapping[str, Any], caller: Caller, method: str) -> bool:
+        if document.get("status") not in JOB_STATES:
+            return method == "DELETE"
+        return method != "DELETE" or document["status"] in JOB_ENDED
 
     def before_insert(self, service: Service, document: Document, caller: Caller) -> None:
         _check_model(caller, document["model"])

@@ -76,6 +76,7 @@ class Keys(CallerResource):
         "delete": Act(summary="Revoke a key", description="It stops within two seconds on every replica."),
     }
     secrets = ("key",)
+    columns = ("prefix", "role", "owner", "description", "models", "expires", "last_used")
     # Its last use is noted without a new entity tag, so a 304 would hide it.
     conditional = False
 

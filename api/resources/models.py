@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from api.auth.caller import current_caller
+from api.auth.caller import Caller, current_caller
 from api.openapi.describe import Act
 from api.resources.base import EDITORS, Resource, described
 from ml.audit.entries import Entry
@@ -110,6 +110,13 @@ class Models(Resource):
         ),
     }
     writers = EDITORS
+    columns = ("name", "version", "state", "aliases", "inputs", "executor", "owner")
+
+    def allows(self, service: Service, document: Mapping[str, Any], caller: Caller, method: str) -> bool:
+        if method == "DELETE" and document.get("state") == "retired":
+            return False
+        name = document.get("name")
+        return isinstance(name, str) and caller.may_use(name) and _is_owner(service, name, caller)
 
     def update(
         self,
@@ -136,6 +143,12 @@ def _check_owner(service: Service, name: str) -> None:
     caller = current_caller()
     if not caller.may_use(name):
         raise NotAllowed(f"this key is not for the model {name!r}")
-    entry = service.db["registry"].find_one({"_id": name}, {"owner": True}, max_time_ms=READ_MS) or {}
-    if not caller.is_admin and entry.get("owner") != caller.owner:
+    if not _is_owner(service, name, caller):
         raise NotAllowed(f"the name {name!r} belongs to another owner")
+
+
+def _is_owner(service: Service, name: str, caller: Caller) -> bool:
+    if caller.is_admin:
+        return True
+    entry = service.db["registry"].find_one({"_id": name}, {"owner": True}, max_time_ms=READ_MS) or {}
+    return bool(entry.get("owner") == caller.owner)

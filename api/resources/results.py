@@ -76,6 +76,8 @@ class Results(Resource):
     }
     item_methods = ["GET", "PATCH", "DELETE"]
     tensors = ("output",)
+    newest = "_created"
+    columns = ("model", "version", "status", "label", "score", "truth", "input", "job", "owner")
     example = {
         "_id": "6b00e4c0d035a01704bf37b5",
         "input": "6b00e4c0d035a01704bf37b4",

@@ -61,6 +61,7 @@ class Users(CallerResource):
         "delete": Act(summary="Remove a user", description="What the user owns stays; see `run.py erase`."),
     }
     secrets = ("password",)
+    columns = ("name", "role", "disabled", "description")
     unique = "name"
     # To hash a password takes a tenth of a second.
     most_in_post = 20

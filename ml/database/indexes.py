@@ -102,6 +102,11 @@ INDEXES: dict[str, list[IndexModel]] = {
         ),
     ],
     "users": [IndexModel([("name", ASCENDING)], name="name", unique=True)],
+    # Browsers that are logged in, and links that log one in.
+    "sessions": [
+        IndexModel([("hash", ASCENDING)], name="hash", unique=True),
+        IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0),
+    ],
     "idempotency": [IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0)],
     "audit": [
         IndexModel([("_created", DESCENDING)], name="created"),

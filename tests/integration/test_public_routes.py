@@ -21,14 +21,24 @@ from tests.integration.everyone import plain
 RESOURCES = ("models", "inputs", "results", "jobs", "deliveries", "keys", "users", "audit")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 #: What public routes answer other than 200.
-PUBLIC_ANSWERS = {"/health/ready": {200, 503}, "/v2/health/ready": {200, 400}, "/docs/": {200, 308}}
+PUBLIC_ANSWERS = {
+    "/health/ready": {200, 503},
+    "/v2/health/ready": {200, 400},
+    "/docs/": {200, 308},
+    "/login": {200, 403},
+}
 EXAMPLES = {
     **dict.fromkeys(("_id", "input_id", "job_id", "key_id"), "0" * 24),
     "name": "m",
     "version": 1,
     "alias": "stable",
+    "path": "api/v1/inputs",
 }
 
+PAGES = {
+    "/login",
+    *(f"/static/{name}" for name in ("bootstrap.css", "almanac.css", "almanac.js", "almanac.svg")),
+}
 DOCS = {
     "/docs",
     "/docs/",
@@ -122,10 +132,11 @@ def test_the_public_list_is_short_and_real(mock_api: Api) -> None:
     endpoints = {rule.endpoint for rule in rules(mock_api)}
     docs = {"docs.page", "docs.page_with_slash", "docs.file"}
     health = {"kserve_v2.live", "kserve_v2.ready"}
-    assert {"health.live", "health.ready", "openapi.document", *docs, *health} == PUBLIC <= endpoints
+    pages = {"log_in.log_in", "static_files.file"}
+    assert {"health.live", "health.ready", "openapi.document", *docs, *health, *pages} == PUBLIC <= endpoints
     public = {rule.rule for rule in rules(mock_api) if rule.endpoint in PUBLIC}
     health = {f"{prefix}/health/{kind}" for prefix in ("", "/v2") for kind in ("live", "ready")}
-    assert public == {*health, "/openapi.json", *DOCS}
+    assert public == {*health, "/openapi.json", *DOCS, *PAGES}
 
 
 def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
@@ -135,6 +146,10 @@ def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
         "/metrics",
         "/openapi.json",
         *DOCS,
+        *PAGES,
+        "/",
+        "/logout",
+        "/browse/<path:path>",
         "/api/v1/",
         *(f"/api/v1/{name}" for name in RESOURCES),
         *(f'/api/v1/{name}/<regex("[a-f0-9]{{24}}"):_id>' for name in RESOURCES),
@@ -152,7 +167,6 @@ def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/nope",
         "/api",
         "/api/v1/nope",

@@ -1,0 +1,66 @@
+"""Answers become pages where a browser asked: after the view made them, whatever view it was."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from flask import Flask, Response, redirect, request
+
+from api.console import browse, index, log_in, static_files
+from api.console.inner import Answered, Sent
+from api.console.negotiation import HTML, JSON, wants_page
+from api.console.pages import show
+from api.doors import PART
+
+EVENT_STREAM = "text/event-stream"
+#: Headers that tell about the JSON, and those that a page is to have too.
+CONDITIONS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_PREFER")
+CARRIED = ("Retry-After", "Allow")
+
+
+def register(app: Flask) -> None:
+    """Put pages around an application. To be called after everything that makes or changes answers."""
+    for routes in (index, log_in, browse, static_files):
+        app.register_blueprint(routes.blueprint)
+    app.before_request(_unconditionally)
+    app.after_request(_as_page)
+
+
+def _unconditionally() -> None:
+    """A page is made anew each time: what it is made of must be there."""
+    if HTML in request.environ.get("HTTP_ACCEPT", "") and wants_page(request.environ):
+        for name in CONDITIONS:
+            request.environ.pop(name, None)
+
+
+def _as_page(response: Response) -> Response:
+    environ = request.environ
+    if HTML not in environ.get("HTTP_ACCEPT", "") or PART in environ or not wants_page(environ):
+        return response
+    kind = response.mimetype
+    if kind == HTML:
+        return response
+    if response.status_code == 401:
+        return _to_log_in()
+    if kind == EVENT_STREAM:
+        response.close()  # a page does not wait for its end
+        answered = Answered(response.status_code, list(response.headers), kind, b"")
+    elif kind == JSON and not 300 <= response.status_code < 400:
+        answered = Answered(response.status_code, list(response.headers), kind, response.get_data())
+    else:
+        return response
+    reading = environ["REQUEST_METHOD"] in ("GET", "HEAD")
+    path = request.path if reading else request.path.removeprefix("/browse")
+    page = show(Sent("GET", path, request.query_string.decode("latin-1") if reading else ""), answered)
+    for name in CARRIED:
+        if name in response.headers:
+            page.headers[name] = response.headers[name]
+    return page
+
+
+def _to_log_in() -> Response:
+    """To the form, and from there to where the browser wanted to go."""
+    path = request.path.removeprefix("/browse")
+    if request.method in ("GET", "HEAD") and request.query_string:
+        path += "?" + request.query_string.decode("latin-1")
+    return redirect(f"/login?next={quote(path, safe='/')}", 303)  # type: ignore[return-value]

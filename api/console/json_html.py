@@ -1,0 +1,144 @@
+"""JSON as HTML: indented, with ids, names and times as what they stand for; long tensors by their shape."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from markupsafe import Markup, escape
+
+from api.console.negotiation import API
+from api.resources import RESOURCES
+
+ID = re.compile(r"[0-9a-f]{24}\Z")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z\Z")
+#: Values of a list that are shown; a longer one is described. Characters of a text.
+MOST_VALUES = 1024
+MOST_TEXT = 20_000
+#: Characters of a cell.
+CELL = 60
+
+
+def link_of(resource: str, name: str, value: Any) -> str | None:
+    """Where the value of a field leads, by the name of the field; None where it leads nowhere.
+
+    `job` of a result is a document of `jobs`, `inputs` of a job are of `inputs`, `model` is a name.
+    """
+    if not isinstance(value, str):
+        return None
+    if ID.match(value):
+        rules = RESOURCES[resource].schema.get(name, {}) if resource in RESOURCES else {}
+        of = rules.get("data_relation", {}).get("resource")
+        for other in (of, resource if name == "_id" else None, name, f"{name}s"):
+            if other in RESOURCES:
+                return f"{API}/{other}/{value}"
+    if name == "model":
+        return f"{API}/models?" + urlencode({"where": json.dumps({"name": value})})
+    return None
+
+
+def time_tag(value: str) -> Markup:
+    """A time, in UTC until a script puts it into the reader's zone; both have as many characters, so nothing moves."""
+    shown = f"{value[:10]} {value[11:19]} +00:00"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(value, value, shown)  # nosec B704 # escapes
+
+
+def document_html(value: Any, resource: str = "") -> Markup:
+    """A whole answer."""
+    return _value(value, resource, "", "")
+
+
+def cell_html(value: Any, resource: str, name: str) -> Markup:
+    """A value in a table: short, whatever it is."""
+    if value is None:
+        return Markup("")
+    if isinstance(value, bool):
+        return escape("yes" if value else "no")
+    if isinstance(value, str):
+        return _text(value, resource, name, CELL)
+    if isinstance(value, Mapping) and {"dtype", "shape"} <= value.keys():
+        return escape(f"{value['dtype']}{value['shape']}")
+    if isinstance(value, Mapping) and "_id" in value:  # an embedded document
+        return _text(str(value["_id"]), resource, name, CELL)
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        shown = Markup(", ").join(_text(item, resource, name, CELL) for item in value[:5])
+        return shown + Markup(" …") if len(value) > 5 else shown
+    shape = _shape(value)
+    if len(shape) > 1 or (shape and shape[0] > 8):
+        return escape(f"{'×'.join(map(str, shape))} values")
+    if isinstance(value, Mapping) and len(value) == 1:
+        ((inner, tensor),) = value.items()
+        return escape(f"{inner}: ") + cell_html(tensor, resource, "")
+    if isinstance(value, Mapping) and not any(isinstance(item, (list, Mapping)) for item in value.values()):
+        return escape(", ".join(f"{key} {item}" for key, item in value.items() if item is not None)[:CELL])
+    text = f"{value:.6g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+    return escape(text if len(text) <= CELL else text[: CELL - 1] + "…")
+
+
+def _value(value: Any, resource: str, name: str, indent: str) -> Markup:
+    deeper = indent + "  "
+    if isinstance(value, Mapping):
+        if not value:
+            return Markup("{}")
+        inner = [
+            Markup('{}<span class="key">"{}"</span>: {}').format(  # nosec B704 # escapes
+                deeper, key, _value(item, _inside(key, resource), key, deeper)
+            )
+            for key, item in value.items()
+        ]
+        return Markup("{{\n{}\n{}}}").format(Markup(",\n").join(inner), indent)  # nosec B704
+    if isinstance(value, list):
+        return _list(value, resource, name, indent)
+    if isinstance(value, str):
+        return Markup('<span class="text">"{}"</span>').format(_text(value, resource, name, MOST_TEXT))  # nosec B704
+    return Markup('<span class="value">{}</span>').format(json.dumps(value))  # nosec B704 # escapes
+
+
+def _inside(key: str, resource: str) -> str:
+    """Of which resource the documents below a key are."""
+    if key == "predictions":
+        return "results"
+    return next((other for other in (key, f"{key}s") if other in RESOURCES), resource)
+
+
+def _list(value: list[Any], resource: str, name: str, indent: str) -> Markup:
+    shape = _shape(value)
+    count = 1
+    for length in shape:
+        count *= length
+    if shape and count > MOST_VALUES:
+        text = f"{'×'.join(map(str, shape))} values; the request below shows them"
+        return Markup('<span class="left-out">[ {} ]</span>').format(text)  # nosec B704 # escapes
+    if not any(isinstance(item, (list, Mapping)) for item in value):
+        if value and not isinstance(value[0], str):
+            numbers = json.dumps(value)
+            return Markup('<span class="value">{}</span>').format(numbers)  # nosec B704 # escapes
+        inner = [_value(item, resource, name, indent) for item in value]
+        return Markup("[{}]").format(Markup(", ").join(inner))  # nosec B704
+    deeper = indent + "  "
+    inner = [Markup("{}{}").format(deeper, _value(item, resource, name, deeper)) for item in value]  # nosec B704
+    return Markup("[\n{}\n{}]").format(Markup(",\n").join(inner), indent)  # nosec B704
+
+
+def _text(value: str, resource: str, name: str, most: int) -> Markup:
+    if TIME.match(value):
+        return time_tag(value)
+    shown = value if len(value) <= most else value[: most - 1] + "…"
+    link = link_of(resource, name, value)
+    if link is None and value.startswith(f"{API}/"):
+        link = value
+    if link is not None:
+        return Markup('<a href="{}">{}</a>').format(link, shown)  # nosec B704 # escapes
+    return escape(shown)
+
+
+def _shape(value: Any) -> list[int]:
+    """The shape of nested lists of plain values, by the first of each."""
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        value = value[0] if value else None
+    return [] if isinstance(value, Mapping) else shape
