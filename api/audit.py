@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 REFUSED = frozenset({401, 403, 429})
 
 
-def entry_for(action: str, resource: str, status: int, changed: Iterable[str] = ()) -> Entry:
-    """The entry of what this request writes."""
+def entry_for(
+    action: str, resource: str | None, status: int, changed: Iterable[str] = (), caller: Caller | None = None
+) -> Entry:
+    """The entry of what this request writes, for its caller where no other is given."""
     address = request.environ.get("REMOTE_ADDR") or None
-    return Entry(action, resource, by(current_caller()), address, g.request_id, status, tuple(sorted(changed)))
+    who = by(caller if caller is not None else current_caller())
+    return Entry(action, resource, who, address, g.request_id, status, tuple(sorted(changed)))
 
 
 def by(caller: Caller) -> dict[str, Any]:

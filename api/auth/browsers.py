@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, current_app, g, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 
+from api.audit import entry_for
 from api.errors import ApiError
 from ml.identity.caller import Caller
 from ml.identity.sessions import SESSION_SECONDS, Proof, Sessions
@@ -26,6 +27,8 @@ TOKEN_FIELD = "csrf_token"  # noqa: S105 # nosec B105 # its name
 #: Endpoints that are sent forms, and look at the token in them.
 FORMS = frozenset({"browse.submit", "log_in.log_out"})
 READS = ("GET", "HEAD", "OPTIONS")
+#: Of which kind is what was proven at log-in; the administrator's key is no document.
+RESOURCES = {"key": "keys", "user": "users", "admin": None}
 
 NOT_HERE = (
     "there are no sessions here: with a database of your own, set ALMANAC_SECRET_KEY (32 characters or more, the same "
@@ -69,13 +72,13 @@ class Browsers:
             check_token(request.headers.get(TOKEN_HEADER))
         return caller
 
-    def begin(self, proof: Proof) -> None:
-        """Log this browser in: nothing of the session that it had before stays."""
+    def begin(self, proof: Proof, caller: Caller) -> None:
+        """Log this browser in for a caller: nothing of the session that it had before stays."""
         former = session.get(NAME)
         session.clear()
         g.pop(TOKEN_FIELD, None)
         session.permanent = True
-        session[NAME] = self.sessions.begin(proof)
+        session[NAME] = self.sessions.begin(proof, entry_for("login", RESOURCES[proof.of], 303, caller=caller))
         if isinstance(former, str):
             self.sessions.end(former)
 
@@ -86,7 +89,10 @@ class Browsers:
             session.clear()
         g.pop(TOKEN_FIELD, None)
         if isinstance(token, str):
-            self.sessions.end(token)
+            caller = self.sessions.caller_of(token)
+            of = "admin" if caller is None or caller.proof is None else "user" if caller.via == "password" else "key"
+            entry = entry_for("logout", RESOURCES[of], 303, caller=caller) if caller is not None else None
+            self.sessions.end(token, entry)
 
 
 def register(app: Flask, sessions: Sessions, *, tls: bool) -> Browsers:

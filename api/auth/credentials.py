@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: another site makes it send here.
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="almanac"'}
 
+#: In a request's environment: the same where its form has it, and no header.
+SHOWN = "almanac.shown"
+
 
 class Authenticator(Protocol):
     """Tells who asks."""
@@ -67,6 +70,9 @@ def credentials_of(environ: WSGIEnvironment) -> tuple[str, str]:
 
 def shown_by(environ: WSGIEnvironment) -> tuple[str, str | None]:
     """What a request that was refused showed, `key`, `password` or `nothing`, and the name with a password."""
+    if SHOWN in environ:
+        shown: tuple[str, str | None] = environ[SHOWN]
+        return shown
     try:
         scheme, token = credentials_of(environ)
         return ("password", _name_and_password(token)[0]) if scheme == "basic" else ("key", None)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, Response, current_app, g, redirect, request, session
 
 from api.auth.browsers import NAME, NOT_HERE, TOKEN_FIELD, browsers, check_token
-from api.auth.credentials import CHALLENGE, Authenticator
+from api.auth.credentials import CHALLENGE, SHOWN, Authenticator
 from api.console import layout
 from api.console.negotiation import API
 from api.errors import ApiError, from_service
 from api.openapi.describe import no_operation
 from ml.errors import ServiceError
+from ml.identity.caller import ADMIN, Caller
 from ml.identity.sessions import Proof
 
 blueprint = Blueprint("log_in", __name__, template_folder="templates")
@@ -40,7 +42,7 @@ def _by_link() -> Any:
         return _page(403, NOT_HERE)
     if not browsers().sessions.redeem_link(link):
         return _page(403, "This link was used already, or is older than ten minutes. Start Almanac again for another.")
-    browsers().begin(browsers().sessions.proof_of_admin())
+    browsers().begin(browsers().sessions.proof_of_admin(), replace(ADMIN, via="link"))
     return redirect(_next(), 303)
 
 
@@ -48,12 +50,12 @@ def _by_form() -> Any:
     """Log in with what the form has; failures are counted as those of programs are."""
     try:
         check_token(request.form.get(TOKEN_FIELD))
-        proof = _proof()
+        proof, caller = _proof()
     except ServiceError as error:
         return _page_of(from_service(error))
     except ApiError as error:
         return _page_of(error)
-    browsers().begin(proof)
+    browsers().begin(proof, caller)
     return redirect(_next(), 303)
 
 
@@ -67,26 +69,32 @@ def log_out() -> Any:
     return redirect("/login", 303)
 
 
-def _proof() -> Proof:
-    """What a session of who sent the form is to hang on. Raises as the authenticator, and a 401 for an empty form."""
+def _proof() -> tuple[Proof, Caller]:
+    """What a session of who sent the form is to hang on, and who that is.
+
+    Raises as the authenticator, and a 401 for an empty form.
+    """
     authenticator: Authenticator = current_app.extensions["authenticator"]
     sessions = browsers().sessions
     name, password = request.form.get("name", "").strip(), request.form.get("password", "")
     key = request.form.get("key", "").strip()
     environ = {"REMOTE_ADDR": request.environ.get("REMOTE_ADDR", "")}
     found: Proof | None = None
+    caller: Caller | None = None
     if key:
+        request.environ[SHOWN] = "key", None
         caller = authenticator.authenticate({**environ, "HTTP_AUTHORIZATION": f"Bearer {key}"})
         found = sessions.proof_of_key(key, caller)
     elif name and password:
+        request.environ[SHOWN] = "password", name
         found = sessions.proof_of_user(name)
         both = base64.b64encode(f"{name}:{password}".encode("utf-8", "surrogatepass")).decode()
         caller = authenticator.authenticate({**environ, "HTTP_AUTHORIZATION": f"Basic {both}"})
         if found is None or caller.proof != str(found.id):
             found = None  # another user by now
-    if found is None:
+    if found is None or caller is None:
         raise ApiError(401, "a name and a password are needed, or a key", headers=CHALLENGE)
-    return found
+    return found, caller
 
 
 def _page_of(error: ApiError) -> Response:

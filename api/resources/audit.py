@@ -45,7 +45,7 @@ class Audit(Resource):
                     "type": "string",
                     **described(
                         "What was shown: `key`, `password`, `administrator's key` or `nothing`; or `anyone` with "
-                        "ALMANAC_AUTH=off, `command line`, `build`."
+                        "ALMANAC_AUTH=off, `link` (that `serve` prints), `command line`, `build`."
                     ),
                 },
                 "key": {"type": "string", **described("The first eight characters of the key.")},

@@ -19,7 +19,7 @@ from ml.database.transactions import transact
 
 COLLECTION = "audit"
 #: What may have been done.
-ACTIONS = ("create", "change", "delete", "register", "retire", "rotate", "refuse", "erase", "erased")
+ACTIONS = ("create", "change", "delete", "register", "retire", "rotate", "login", "logout", "refuse", "erase", "erased")
 #: Ids of documents that an entry has; of more, these first ones, their count and the last.
 MOST_IDS = 10
 

@@ -80,6 +80,7 @@ class Erasure:
     def _steps(self) -> Iterator[Erased]:
         while self.left() or self.named():
             # First: who has no key makes nothing more.
+            yield Erased("sessions", self._end_sessions())
             yield from self._delete("keys")
             for name, field in OWN.items():
                 yield Erased(name, self._db[name].delete_many({field: self._owner}).deleted_count)
@@ -143,6 +144,12 @@ class Erasure:
                 )
             else:  # an administrator's versions are under it
                 self._db["registry"].update_one({"_id": entry["_id"], **self._mine}, {"$unset": {"owner": ""}})
+
+    def _end_sessions(self) -> int:
+        """Sessions do not name the owner, but its keys and its user."""
+        proofs = [found["_id"] for found in self._db["keys"].find(self._mine, {"_id": True})]
+        proofs += [found["_id"] for found in self._db["users"].find({"name": self._owner}, {"_id": True})]
+        return self._db["sessions"].delete_many({"proof": {"$in": proofs}}).deleted_count
 
     def _delete(self, name: str) -> Iterator[Erased]:
         while ids := self._some(name):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-Via = Literal["administrator's key", "key", "password", "anyone"]
+Via = Literal["administrator's key", "key", "password", "link", "anyone"]
 Role = Literal["admin", "editor", "user", "reader"]
 ROLES: tuple[Role, ...] = get_args(Role)
 

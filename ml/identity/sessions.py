@@ -17,9 +17,11 @@ from typing import Any, Literal
 
 import pymongo
 from bson import ObjectId
+from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
+from ml.audit.entries import Entry, recorded
 from ml.database.client import Document
 from ml.errors import StorageUnavailable
 from ml.identity import keys
@@ -77,13 +79,13 @@ class Sessions:
         """The same for who opened a link that logs in."""
         return Proof("admin", self._admin)
 
-    def begin(self, proof: Proof) -> str:
-        """A new session; what names it, which is stored nowhere."""
+    def begin(self, proof: Proof, entry: Entry | None = None) -> str:
+        """A new session, which the entry tells of; what names it, which is stored nowhere."""
         token = secrets.token_urlsafe(RANDOM_BYTES)
         document: Document = {"kind": "session", "hash": _digest(token), "of": proof.of, "digest": proof.digest}
         if proof.id is not None:
             document["proof"] = proof.id
-        self._store(document, SESSION_SECONDS)
+        self._store(document, SESSION_SECONDS, entry)
         return token
 
     def caller_of(self, token: str) -> Caller | None:
@@ -97,10 +99,16 @@ class Sessions:
             known = self._known(session)
         return known.caller if known is not None and time.time() < known.expires else None
 
-    def end(self, token: str) -> None:
+    def end(self, token: str, entry: Entry | None = None) -> None:
         """Log out, in every process."""
+
+        def work(session: ClientSession | None) -> None:
+            found = self._collection.find_one_and_delete({"hash": _digest(token)}, session=session)
+            if found is not None:
+                self._tell(entry, found, session)
+
         with _answering():
-            self._collection.delete_one({"hash": _digest(token)})
+            recorded(self._db, entry, work)
 
     def make_link(self) -> str:
         """The token of a link that logs in as the administrator, once."""
@@ -123,10 +131,21 @@ class Sessions:
         known = known_user(document) if document is not None else None
         return known if known is not None and _digest(known.secret) == session["digest"] else None
 
-    def _store(self, document: Document, seconds: float) -> None:
+    def _store(self, document: Document, seconds: float, entry: Entry | None = None) -> None:
         now = datetime.now(UTC)
+        stored = {**document, "_id": ObjectId(), "at": now, "expires": now + timedelta(seconds=seconds)}
+
+        def work(session: ClientSession | None) -> None:
+            self._collection.insert_one(stored, session=session)
+            self._tell(entry, stored, session)
+
         with _answering():
-            self._collection.insert_one({**document, "at": now, "expires": now + timedelta(seconds=seconds)})
+            recorded(self._db, entry, work)
+
+    def _tell(self, entry: Entry | None, session: Document, within: ClientSession | None) -> None:
+        if entry is not None:
+            proof = session.get("proof")
+            entry.write(self._db, [proof] if proof is not None else [], entry.by.get("owner"), within)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from ml import store
 from ml.audit.entries import commanded
 from ml.database.client import database_of
 from ml.erasure import inputs as erasure
+from ml.identity.sessions import Proof, Sessions
 from ml.jobs import commit
 from ml.jobs.worker import Worker
 from tests.conftest import ADMIN_KEY, Api
@@ -145,6 +146,9 @@ def test_nothing_of_an_owner_is_left(api: Api, client: Client, serve: Callable[.
     user = {"name": "eve-the-owner", "role": "user", "password": "four violet otters juggle"}
     assert (api.post("keys", json=key).status_code, api.post("users", json=user).status_code) == (201, 201)
     adams = before.count(b"adam-the-owner")
+    sessions = Sessions(database_of(client), "of the administrator")
+    for id_ in (stored(client, "keys")[0]["_id"], stored(client, "users")[0]["_id"], kept := ObjectId()):
+        sessions.begin(Proof("key", "digest", id_))
 
     entry = commanded("erase", None)
     erasure = service.erasure("eve-the-owner", entry)
@@ -161,6 +165,7 @@ def test_nothing_of_an_owner_is_left(api: Api, client: Client, serve: Callable[.
     after = everything(client)
     assert b"eve-the-owner" not in after
     assert ObjectId(waiting).binary not in after
+    assert [session["proof"] for session in stored(client, "sessions")] == [kept]
     assert after.count(b"adam-the-owner") == adams
     assert database_of(client)["files.files"].count_documents({}) == 1
     assert (service.erasure("eve-the-owner").left(), service.erasure("eve-the-owner").named()) == ({}, 0)

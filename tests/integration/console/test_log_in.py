@@ -12,6 +12,7 @@ import pytest
 from api.auth.sessions import sessions_of
 from ml.database.client import database_of
 from ml.identity import identity
+from ml.identity.keys import create_key
 from settings import Settings
 from tests.conftest import ADMIN_KEY, Api
 from tests.integration.console.browser import Page, Visitor
@@ -293,3 +294,31 @@ def test_the_link_that_serve_prints_is_made_as_the_server_knows_it(client: Clien
     visitor = Visitor(replica().http)
     assert visitor.page(f"/login?token={token}").status == 200
     assert is_in(visitor)
+
+
+def test_who_logs_in_and_out_is_in_the_audit(admin: Api, client: Client) -> None:
+    make_user(admin)
+    [user] = stored(client, "users")
+    key, token = create_key(database_of(client), "reader", "alice")
+    for given in ({"name": "bob", "password": PASSWORD}, {"key": token}, {"key": ADMIN_KEY}):
+        visitor = Visitor(admin.http)
+        assert visitor.log_in(**given).status == 200
+        visitor.send(visitor.page(HOME).form("Log out"))
+    by_link = Visitor(admin.http)
+    by_link.open(link(admin), follow=False)
+    assert Visitor(admin.http).log_in(name="bob", password="not this one").status == 401
+    entries = [entry for entry in stored(client, "audit") if entry["action"] in ("login", "logout")]
+    found = [(e["action"], e["by"]["via"], e["by"]["owner"], e.get("resource"), e.get("documents")) for e in entries]
+    assert found == [
+        ("login", "password", "bob", "users", [user["_id"]]),
+        ("logout", "password", "bob", "users", [user["_id"]]),
+        ("login", "key", "alice", "keys", [key["_id"]]),
+        ("logout", "key", "alice", "keys", [key["_id"]]),
+        ("login", "administrator's key", "admin", None, None),
+        ("logout", "administrator's key", "admin", None, None),
+        ("login", "link", "admin", None, None),
+    ]
+    assert all(entry["request"] and entry["address"] == "127.0.0.1" for entry in entries)
+    admin.http.application.extensions["service"].refusals.close()
+    [refused] = [entry for entry in stored(client, "audit") if entry["action"] == "refuse" and entry["status"] == 401]
+    assert (refused["by"]["via"], refused["owner"]) == ("password", "bob")
