@@ -35,9 +35,9 @@ def test_the_page_shows_every_operation_and_asks_with_the_key_that_it_is_given(b
         page.locator(".execute").click()
         expect(status).to_contain_text("401")
         page.locator(".btn.authorize").first.click()
-        page.locator(".auth-container input").fill(ADMIN_KEY)
-        page.locator(".auth-btn-wrapper .authorize").click()
-        page.locator(".auth-btn-wrapper .btn-done").click()
+        page.locator("#auth-bearer-value").fill(ADMIN_KEY)
+        page.locator(".auth-btn-wrapper .authorize").first.click()
+        page.locator(".auth-btn-wrapper .btn-done").first.click()
         page.locator(".execute").click()
         expect(status).to_contain_text("200")
         assert watched.complaints == []

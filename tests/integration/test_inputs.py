@@ -184,7 +184,7 @@ def test_a_row_of_over_8_mb_is_refused(api: Api) -> None:
     assert upload(api, npy(np.zeros(2**21, "f4"))).status_code == 201
     answer = upload(api, npy(np.zeros(2**21 + 1, "f4")))
     assert answer.status_code == 422
-    assert answer.json["_issues"] == {"data": "expected at most 8388608 bytes a row, got 8388612"}
+    assert answer.json["_issues"] == {"file": "expected at most 8388608 bytes a row, got 8388612"}
 
 
 def test_a_tensor_may_be_given_packed(api: Api, client: Client) -> None:

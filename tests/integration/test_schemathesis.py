@@ -185,5 +185,6 @@ def put_back(operation: Any, client: Client) -> None:
         "keys": {"role": "user", "owner": "scanner", "prefix": "alm_Zx0f", "hash": "0" * 64},
         "users": {"name": "kept", "role": "user", "password_hash": "none"},
         "deliveries": {"job": id_, "event": "succeeded", "url": "http://a.example", "status": "failed", "attempt": 12},
+        "audit": {"action": "change", "resource": "inputs", "by": {"owner": "admin", "role": "admin", "via": "key"}},
     }[resource]
     db[resource].replace_one({"_id": id_}, stamp_new({"_id": id_, **fields}, "admin"), upsert=True)
