@@ -1,0 +1,81 @@
+"""What was marked of a version: how often each truth was called what, and how much of it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo.database import Database
+
+from ml.database.client import READ_MS, Document
+
+#: Marked results that are counted, and pairs of truth and label: a version with more has no classes.
+MOST_MARKED = 50_000
+MOST_PAIRS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """How many results with this truth have this label; None: no label."""
+
+    truth: str
+    label: str | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The pairs that are there, most frequent first. `partial`: there are more marked results than were counted."""
+
+    pairs: list[Pair]
+    partial: bool
+
+    @property
+    def total(self) -> int:
+        return sum(pair.count for pair in self.pairs)
+
+    @property
+    def compared(self) -> int:
+        """Marked results that have a label."""
+        return sum(pair.count for pair in self.pairs if pair.label is not None)
+
+    @property
+    def right(self) -> int:
+        return sum(pair.count for pair in self.pairs if pair.label == pair.truth)
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of right labels, 0 to 1; None where nothing can be compared."""
+        return self.right / self.compared if self.compared else None
+
+
+def marks_of(db: Database[Document], model: str, version: int, scope: Mapping[str, Any]) -> Marks:
+    """Those of a version's results in `scope`, read by the index of what is marked alone."""
+    # By these types, which is what the index alone can tell; a list is no class.
+    marked = {"model": model, "version": version, **scope, "truth": {"$type": ["string", "number", "bool"]}}
+    pipeline: list[Document] = [
+        {"$match": marked},
+        {"$limit": MOST_MARKED},
+        {"$group": {"_id": {"truth": "$truth", "label": "$label"}, "count": {"$sum": 1}}},
+        {"$sort": {"count": -1, "_id": 1}},
+        {"$limit": MOST_PAIRS},
+    ]
+    counts: dict[tuple[str, str | None], int] = {}
+    looked = 0
+    for group in db["results"].aggregate(pipeline, hint="marked", maxTimeMS=READ_MS):
+        looked += group["count"]
+        truth, label = group["_id"].get("truth"), group["_id"].get("label")
+        key = (text_of(truth), label if isinstance(label, str) else None)
+        counts[key] = counts.get(key, 0) + group["count"]
+    pairs = [Pair(truth, label, count) for (truth, label), count in counts.items()]
+    return Marks(sorted(pairs, key=lambda pair: -pair.count), looked >= MOST_MARKED)
+
+
+def text_of(truth: Any) -> str:
+    """A truth as people write it: 7 for 7.0 too, true and false."""
+    if isinstance(truth, bool):
+        return "true" if truth else "false"
+    if isinstance(truth, float) and truth.is_integer():
+        return str(int(truth))
+    return str(truth)
