@@ -8,7 +8,7 @@ from flask import g, render_template
 
 from api.auth import browsers
 from api.auth.caller import Caller
-from api.console.operations import readable
+from api.console.navigation import navigation_of
 from api.console.static_files import address
 from api.responses import AlmanacResponse
 
@@ -28,7 +28,7 @@ def page(template: str, status: int = 200, /, **values: Any) -> AlmanacResponse:
     html = render_template(
         template,
         caller=caller,
-        resources=readable(caller) if caller is not None else [],
+        navigation=navigation_of(caller) if caller is not None else [],
         static=address,
         csrf_token=browsers.token(),
         **values,
