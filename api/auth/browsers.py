@@ -82,7 +82,8 @@ class Browsers:
     def end(self) -> None:
         """Log this browser out, and whoever has a copy of its cookie."""
         token = session.get(NAME)
-        session.clear()
+        if session:
+            session.clear()
         g.pop(TOKEN_FIELD, None)
         if isinstance(token, str):
             self.sessions.end(token)

@@ -26,7 +26,6 @@ PUBLIC = frozenset(
         "docs.page_with_slash",
         "docs.file",
         "static_files.file",
-        "log_in.page",
         "log_in.log_in",
     }
 )

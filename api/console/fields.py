@@ -68,7 +68,7 @@ class Field:
         if self.schema.get("format") == "date-time":
             more = "As in 2026-01-01T12:00:00Z."
             described = described.replace("ISO 8601, in UTC, with milliseconds.", "").strip()
-        return " ".join(part for part in (described, more) if part)
+        return " ".join(part for part in (described, more) if part).replace("`", "")
 
     @property
     def nullable(self) -> bool:

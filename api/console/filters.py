@@ -71,7 +71,7 @@ def filters_of(resource: Resource, args: Mapping[str, str]) -> Filters:
         descending=sort.startswith("-"),
         max_results=args.get("max_results", ""),
         count=args.get("count") in ("true", "1"),
-        active=bool(where or sort),
+        active=bool(where),
     )
 
 

@@ -66,8 +66,9 @@ class Answered:
 def ask(sent: Sent) -> Answered:
     """Send a request through the application in the name of the present caller."""
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    environ = _environ(sent)
     # What the present request keeps for itself (g) is not this one's.
-    with app.app_context(), app.request_context(_environ(sent)):
+    with app.app_context(), app.request_context(environ):
         response: Response = app.full_dispatch_request()
         data = b"" if response.is_streamed else response.get_data()
         if response.is_streamed:

@@ -72,7 +72,7 @@ def cell_html(value: Any, resource: str, name: str) -> Markup:
     if isinstance(value, Mapping) and len(value) == 1:
         ((inner, tensor),) = value.items()
         return escape(f"{inner}: ") + cell_html(tensor, resource, "")
-    text = json.dumps(value, ensure_ascii=False)
+    text = f"{value:.6g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
     return escape(text if len(text) <= CELL else text[: CELL - 1] + "…")
 
 

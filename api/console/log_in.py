@@ -23,9 +23,14 @@ OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]{0,2000}\Z")
 START = "/"
 
 
-@blueprint.get("/login")
+@blueprint.route("/login", methods=["GET", "POST"])
 @no_operation
-def page() -> Any:
+def log_in() -> Any:
+    """The form, what it is sent to, and what a link that logs in leads to."""
+    return _by_form() if request.method == "POST" else _by_link()
+
+
+def _by_link() -> Any:
     """The form; with the token of a link, who opens it is the administrator."""
     link = request.args.get("token")
     if link is None or request.method == "HEAD":
@@ -38,9 +43,7 @@ def page() -> Any:
     return redirect(_next(), 303)
 
 
-@blueprint.post("/login")
-@no_operation
-def log_in() -> Any:
+def _by_form() -> Any:
     """Log in with what the form has; failures are counted as those of programs are."""
     try:
         check_token(request.form.get(TOKEN_FIELD))

@@ -19,10 +19,12 @@ from api.console.examples import fill_example
 from api.console.filters import Filters, filters_of
 from api.console.forms import METHOD, TAG, WAY, Form, form_named, forms_of
 from api.console.inner import Answered, Sent
-from api.console.json_html import document_html
+from api.console.json_html import ID, document_html, link_of
 from api.console.negotiation import API
-from api.console.operations import Offer, Operations, readable, resource_at
+from api.console.operations import Offer, Operations, newest, readable, resource_at
 from api.console.tables import Paging, Table, paging_of, table_of
+from api.render import dumps, loads
+from api.resources import RESOURCES
 from api.resources.base import Resource
 from api.responses import AlmanacResponse
 from ml.service import Service
@@ -72,9 +74,10 @@ def operations() -> Operations:
     return found
 
 
-def show(sent: Sent, answered: Answered, form: Form | None = None) -> AlmanacResponse:
+def show(sent: Sent, answered: Answered | None, form: Form | None = None) -> AlmanacResponse:
     """The page of an answer. `form` is one that was refused, or answered, with what was typed into it."""
     caller: Caller | None = g.get("caller")
+    assert answered is not None
     body = answered.json
     body = body if isinstance(body, dict) else {"_items": body}
     offers = operations().at(sent.path, caller) if caller is not None else []
@@ -82,6 +85,7 @@ def show(sent: Sent, answered: Answered, form: Form | None = None) -> AlmanacRes
     if status == 405 and sent.method == "GET" and offers:
         # What can only be sent something has a page all the same: its form.
         status, body = 200, {}
+        sent, answered = _example(offers[0]), None
     content = _content(sent, body, status, offers, caller)
     does = _does(offers, body, caller, form)
     if form is None and len(does) == 1 and not body:
@@ -93,11 +97,21 @@ def show(sent: Sent, answered: Answered, form: Form | None = None) -> AlmanacRes
         crumbs=crumbs_of(sent.path),
         does=does,
         sent=sent,
-        status=answered.status,
-        headers=_headers(answered),
+        status=status,
+        headers=_headers(answered) if answered is not None else [],
         curl=curl_line(sent, request.host_url.rstrip("/")),
         names={"method": METHOD, "way": WAY, "tag": TAG},
     )
+
+
+def _example(offer: Offer) -> Sent:
+    """The request that a program would send, with the example that describes it."""
+    made = Sent(offer.method, offer.path)
+    form = form_named(forms_of(operations(), offer), "json")
+    if form is not None:
+        fill_example(offer, [form])
+        made.body = dumps(loads(form.body)).rstrip()
+    return made
 
 
 def crumbs_of(path: str) -> list[tuple[str, str | None]]:
@@ -105,9 +119,16 @@ def crumbs_of(path: str) -> list[tuple[str, str | None]]:
     parts = [part for part in path.removeprefix(API).split("/") if part]
     crumbs: list[tuple[str, str | None]] = [("API", f"{API}/")]
     for index, part in enumerate(parts):
-        address = "/".join([API, *parts[: index + 1]])
-        crumbs.append((part, address if index < 2 else None))
+        crumbs.append((part, _address(parts[: index + 1])))
     return [*crumbs[:-1], (crumbs[-1][0], None)]
+
+
+def _address(parts: list[str]) -> str | None:
+    """Where the first parts of a path lead; that of a model's name to its versions."""
+    if parts[0] not in RESOURCES or len(parts) > 2:
+        return None
+    path = "/".join([API, *parts])
+    return path if len(parts) == 1 or ID.match(parts[1]) else link_of(parts[0], "model", parts[1])
 
 
 def _content(sent: Sent, body: Mapping[str, Any], status: int, offers: list[Offer], caller: Caller | None) -> Content:
@@ -125,7 +146,7 @@ def _content(sent: Sent, body: Mapping[str, Any], status: int, offers: list[Offe
     elif sent.path.rstrip("/") == API and caller is not None:
         content.title = "The API"
         content.about = "Everything that programs can do here, for people: look, filter, make, change."
-        content.children = [(one.name, f"{API}/{one.name}?sort=-_id", one.about) for one in readable(caller)]
+        content.children = [(one.name, newest(one, caller), one.about) for one in readable(caller)]
         content.children += [(one.summary, one.path, one.description) for one in operations().without_parts(caller)]
     elif resource is not None and "_meta" in body:
         args = dict(parse_qsl(sent.query))
@@ -193,8 +214,8 @@ def _does(offers: list[Offer], body: Mapping[str, Any], caller: Caller | None, f
 
 def _title(resource: Resource, body: Mapping[str, Any]) -> str:
     """What a document is called: by its names where it has any."""
-    named = [str(body[name]) for name in ("name", "version") if name in body]
-    return f"{resource.singular.capitalize()} {' '.join(named) or body['_id']}"
+    named = [str(body[name]) for name in ("name", "version") if name in body] if "name" in body else [body["_id"]]
+    return f"{resource.singular.capitalize()} {' '.join(named)}"
 
 
 def issues_of(body: Mapping[str, Any]) -> dict[str, str]:

@@ -70,6 +70,8 @@ class Resource:
     most_in_post: ClassVar[int] = 1000
     #: What lists on pages show of each document, besides `_id` and `_created`.
     columns: ClassVar[tuple[str, ...]] = ()
+    #: The field by which pages sort an owner's documents: `_created` where an index has it. All owners' are by `_id`.
+    newest: ClassVar[str] = "_id"
     #: Fields that hold a tensor, or tensors by name.
     tensors: ClassVar[tuple[str, ...]] = ()
     #: Whether GET of one document heeds If-None-Match and If-Modified-Since.

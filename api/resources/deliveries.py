@@ -36,6 +36,7 @@ class Deliveries(Resource):
         "owner": {"type": "string", **_READONLY, **described("Whose job it is.")},
     }
     item_methods = ["GET", "PATCH"]
+    newest = "_created"
     columns = ("event", "job", "status", "attempt", "response_code", "url", "owner")
     example = {
         "_id": "6b00e4c0d035a01704bf37d1",

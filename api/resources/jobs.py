@@ -135,6 +135,7 @@ class Jobs(Resource):
     }
     resource_methods = ["GET", "POST"]
     item_methods = ["GET", "PATCH", "DELETE"]
+    newest = "_created"
     columns = ("model", "version", "status", "progress", "priority", "owner")
     # Progress moves without a new entity tag, so a 304 would hide it.
     conditional = False

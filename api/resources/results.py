@@ -76,6 +76,7 @@ class Results(Resource):
     }
     item_methods = ["GET", "PATCH", "DELETE"]
     tensors = ("output",)
+    newest = "_created"
     columns = ("model", "version", "status", "label", "score", "truth", "input", "job", "owner")
     example = {
         "_id": "6b00e4c0d035a01704bf37b5",

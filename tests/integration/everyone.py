@@ -36,6 +36,18 @@ GET    /docs/almanac.js                                         200 200 200 200 
 GET    /docs/favicon-32x32.png                                  200 200 200 200 200 200
 GET    /docs/swagger-ui.css                                     200 200 200 200 200 200
 GET    /docs/swagger-ui-bundle.js                               200 200 200 200 200 200
+GET    /static/bootstrap.css                                    200 200 200 200 200 200
+GET    /static/almanac.css                                      200 200 200 200 200 200
+GET    /static/console.css                                      200 200 200 200 200 200
+GET    /static/almanac.js                                       200 200 200 200 200 200
+GET    /static/almanac.svg                                      200 200 200 200 200 200
+GET    /                                                        303 303 303 303 303 401
+GET    /login                                                   200 200 200 200 200 200
+POST   /login                                                   403 403 403 403 403 403
+POST   /logout                                                  303 303 303 303 303 401
+GET    /browse/<path>                                           303 303 303 303 303 401
+POST   /browse/<path>                                           403 403 403 403 403 401
+GET    /console/models                                          200 200 200 200 200 401
 GET    /metrics                                                 403 403 403 403 200 401
 GET    /api/v1/                                                 200 200 200 200 200 401
 
@@ -149,7 +161,13 @@ def plain(rule: Any) -> str:
 
 def path_of(rule: str, id_: ObjectId) -> str:
     """A path that such a rule leads to."""
-    for name, value in {**dict.fromkeys(IDS, str(id_)), "name": "sums", "version": "1", "alias": "stable"}.items():
+    for name, value in {
+        **dict.fromkeys(IDS, str(id_)),
+        "name": "sums",
+        "version": "1",
+        "alias": "stable",
+        "path": "api/v1/inputs",
+    }.items():
         rule = rule.replace(f"<{name}>", value)
     return rule
 
@@ -232,7 +250,7 @@ class World:
         theirs = [str(self.templates["alice"]["inputs"]["_id"])]
         if line.method == "PATCH":
             return {"json": WRITES[resource]}
-        if line.method != "POST" or "<_id>" in line.rule or "secret" in line.rule:
+        if line.method != "POST" or not line.rule.startswith("/api/") or "<_id>" in line.rule or "secret" in line.rule:
             return {}
         if line.rule.endswith("/predict"):
             return {"json": {"instances": [ROW]} if line.variant == "rows" else {"inputs": theirs}}
@@ -264,4 +282,4 @@ class World:
 
 def resource_of(rule: str) -> str:
     """The resource below which a rule is, or nothing."""
-    return rule.split("/")[3] if rule.count("/") > 2 else ""
+    return rule.split("/")[3] if rule.startswith("/api/") and rule.count("/") > 2 else ""

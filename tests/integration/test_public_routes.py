@@ -17,14 +17,20 @@ from tests.conftest import ADMIN_KEY, Api
 RESOURCES = ("models", "inputs", "results", "jobs", "deliveries", "keys", "users")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 #: What public routes answer other than 200.
-PUBLIC_ANSWERS = {"/health/ready": {200, 503}, "/docs/": {200, 308}}
+PUBLIC_ANSWERS = {"/health/ready": {200, 503}, "/docs/": {200, 308}, "/login": {200, 403}}
 EXAMPLES = {
     **dict.fromkeys(("_id", "input_id", "job_id", "key_id"), "0" * 24),
     "name": "m",
     "version": 1,
     "alias": "stable",
+    "path": "api/v1/inputs",
 }
 
+PAGES = {
+    "/login",
+    *(f"/static/{name}" for name in ("bootstrap.css", "almanac.css", "console.css", "almanac.js", "almanac.svg")),
+}
+CONSOLE = {"/", "/console/models"}
 DOCS = {
     "/docs",
     "/docs/",
@@ -115,9 +121,10 @@ def test_a_refusal_names_the_role_that_it_takes(mock_api: Api) -> None:
 def test_the_public_list_is_short_and_real(mock_api: Api) -> None:
     endpoints = {rule.endpoint for rule in rules(mock_api)}
     docs = {"docs.page", "docs.page_with_slash", "docs.file"}
-    assert {"health.live", "health.ready", "openapi.document", *docs} == PUBLIC <= endpoints
+    pages = {"log_in.log_in", "static_files.file"}
+    assert {"health.live", "health.ready", "openapi.document", *docs, *pages} == PUBLIC <= endpoints
     public = {rule.rule for rule in rules(mock_api) if rule.endpoint in PUBLIC}
-    assert public == {"/health/live", "/health/ready", "/openapi.json", *DOCS}
+    assert public == {"/health/live", "/health/ready", "/openapi.json", *DOCS, *PAGES}
 
 
 def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
@@ -127,6 +134,10 @@ def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
         "/metrics",
         "/openapi.json",
         *DOCS,
+        *PAGES,
+        *CONSOLE,
+        "/logout",
+        "/browse/<path:path>",
         "/api/v1/",
         *(f"/api/v1/{name}" for name in RESOURCES),
         *(f'/api/v1/{name}/<regex("[a-f0-9]{{24}}"):_id>' for name in RESOURCES),
@@ -143,7 +154,6 @@ def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/nope",
         "/api",
         "/api/v1/nope",

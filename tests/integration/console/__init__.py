@@ -1,0 +1,1 @@
+"""Pages: the API for people, and how browsers log in."""

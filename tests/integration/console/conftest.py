@@ -1,0 +1,61 @@
+"""Fixtures of the tests of pages: an app with real keys and sessions, and people at browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api import create_app
+from ml.identity.keys import create_key
+from settings import Settings
+from tests.conftest import ADMIN_KEY, Api
+from tests.integration.console.browser import Visitor
+from tests.integration.rest import Client
+
+SECRET = "a secret of tests, which is long enough"
+
+
+@pytest.fixture
+def replica(client: Client, tmp_path: Path) -> Iterator[Callable[..., Api]]:
+    """Makes apps over one database, as many processes have them."""
+    services = []
+
+    def make(**settings: Any) -> Api:
+        given = {"data_dir": tmp_path, "admin_key": ADMIN_KEY, "secret_key": SECRET, **settings}
+        app = create_app(Settings(_env_file=None, **given), client)
+        services.append(app.extensions["service"])
+        return Api(app.test_client())
+
+    yield make
+    for service in services:
+        service.close()
+
+
+@pytest.fixture
+def admin(replica: Callable[..., Api]) -> Api:
+    """The administrator's programs."""
+    return replica()
+
+
+@pytest.fixture
+def visitor(admin: Api) -> Visitor:
+    """The administrator at a browser, logged in."""
+    made = Visitor(admin.http)
+    assert made.log_in(key=ADMIN_KEY).status == 200
+    return made
+
+
+@pytest.fixture
+def person(admin: Api) -> Callable[..., Visitor]:
+    """Makes somebody at a browser with a key of this role and owner."""
+
+    def make(role: Any = "user", owner: str = "alice") -> Visitor:
+        made = Visitor(admin.http)
+        key = create_key(admin.http.application.extensions["service"].db, role, owner)[1]
+        assert made.log_in(key=key).status == 200
+        return made
+
+    return make
