@@ -39,9 +39,11 @@ def _as_page(response: Response) -> Response:
     environ = request.environ
     if HTML not in environ.get("HTTP_ACCEPT", "") or PART in environ or not wants_page(environ):
         return response
+    kind = response.mimetype
+    if kind == HTML:
+        return response
     if response.status_code == 401:
         return _to_log_in()
-    kind = response.mimetype
     if kind == EVENT_STREAM:
         response.close()  # a page does not wait for its end
         answered = Answered(response.status_code, list(response.headers), kind, b"")
