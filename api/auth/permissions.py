@@ -23,7 +23,8 @@ ROUTES: Mapping[tuple[str, str], Roles] = {
     ("webhooks.secret", "GET"): ALL,
     ("webhooks.rotate", "POST"): USERS,
     ("keys.rotate", "POST"): ADMINS,
-    ("index.index", "GET"): ALL,
+    ("overview.page", "GET"): ALL,
+    ("models_page.names", "GET"): ALL,
     ("log_in.log_out", "POST"): ALL,
     # What is in a form is sent on, and needs its own permission.
     ("browse.show", "GET"): ALL,

@@ -6,13 +6,15 @@ from urllib.parse import quote
 
 from flask import Flask, Response, redirect, request
 
-from api.console import browse, index, log_in, static_files
+from api.console import browse, log_in, models_page, overview, static_files
 from api.console.inner import Answered, Sent
 from api.console.negotiation import HTML, JSON, wants_page
 from api.console.pages import show
 from api.doors import PART
 
 EVENT_STREAM = "text/event-stream"
+#: The pages, each with routes of its own.
+PAGES = (overview, models_page, log_in, browse, static_files)
 #: Headers that tell about the JSON, and those that a page is to have too.
 CONDITIONS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_PREFER")
 CARRIED = ("Retry-After", "Allow")
@@ -20,7 +22,7 @@ CARRIED = ("Retry-After", "Allow")
 
 def register(app: Flask) -> None:
     """Put pages around an application. To be called after everything that makes or changes answers."""
-    for routes in (index, log_in, browse, static_files):
+    for routes in PAGES:
         app.register_blueprint(routes.blueprint)
     app.before_request(_unconditionally)
     app.after_request(_as_page)
@@ -37,9 +39,11 @@ def _as_page(response: Response) -> Response:
     environ = request.environ
     if HTML not in environ.get("HTTP_ACCEPT", "") or PART in environ or not wants_page(environ):
         return response
+    kind = response.mimetype
+    if kind == HTML:
+        return response
     if response.status_code == 401:
         return _to_log_in()
-    kind = response.mimetype
     if kind == EVENT_STREAM:
         response.close()  # a page does not wait for its end
         answered = Answered(response.status_code, list(response.headers), kind, b"")

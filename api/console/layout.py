@@ -8,6 +8,7 @@ from flask import g, render_template
 
 from api.auth import browsers
 from api.auth.caller import Caller
+from api.console.navigation import navigation_of
 from api.console.operations import newest, readable
 from api.console.static_files import address
 from api.responses import AlmanacResponse
@@ -28,6 +29,7 @@ def page(template: str, status: int = 200, /, **values: Any) -> AlmanacResponse:
     html = render_template(
         template,
         caller=caller,
+        navigation=navigation_of(caller) if caller is not None else [],
         resources=readable(caller) if caller is not None else [],
         newest=newest,
         static=address,

@@ -16,7 +16,7 @@ API = "/api/v1"
 #: What programs ask, or what has pages of its own.
 NEVER = ("/v1/", "/v2/", "/health/", "/metrics", "/openapi.json", "/docs", "/static/")
 #: What forms are sent to.
-FORMS = ("/browse/", "/login", "/logout")
+FORMS = ("/browse/", "/console/", "/login", "/logout")
 
 
 def wants_page(environ: WSGIEnvironment) -> bool:

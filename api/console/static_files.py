@@ -21,6 +21,7 @@ OURS = Path(__file__).parent / "static"
 FILES = {
     "bootstrap.css": "text/css",
     "almanac.css": "text/css",
+    "console.css": "text/css",
     "almanac.js": "text/javascript",
     "almanac.svg": "image/svg+xml",
 }

@@ -38,6 +38,7 @@ GET    /docs/swagger-ui.css                                     200 200 200 200 
 GET    /docs/swagger-ui-bundle.js                               200 200 200 200 200 200
 GET    /static/bootstrap.css                                    200 200 200 200 200 200
 GET    /static/almanac.css                                      200 200 200 200 200 200
+GET    /static/console.css                                      200 200 200 200 200 200
 GET    /static/almanac.js                                       200 200 200 200 200 200
 GET    /static/almanac.svg                                      200 200 200 200 200 200
 GET    /                                                        303 303 303 303 303 401
@@ -46,6 +47,7 @@ POST   /login                                                   403 403 403 403 
 POST   /logout                                                  303 303 303 303 303 401
 GET    /browse/<path>                                           303 303 303 303 303 401
 POST   /browse/<path>                                           403 403 403 403 403 401
+GET    /console/models                                          200 200 200 200 200 401
 GET    /metrics                                                 403 403 403 403 200 401
 GET    /api/v1/                                                 200 200 200 200 200 401
 

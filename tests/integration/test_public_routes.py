@@ -28,8 +28,9 @@ EXAMPLES = {
 
 PAGES = {
     "/login",
-    *(f"/static/{name}" for name in ("bootstrap.css", "almanac.css", "almanac.js", "almanac.svg")),
+    *(f"/static/{name}" for name in ("bootstrap.css", "almanac.css", "console.css", "almanac.js", "almanac.svg")),
 }
+CONSOLE = {"/", "/console/models"}
 DOCS = {
     "/docs",
     "/docs/",
@@ -134,7 +135,7 @@ def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
         "/openapi.json",
         *DOCS,
         *PAGES,
-        "/",
+        *CONSOLE,
         "/logout",
         "/browse/<path:path>",
         "/api/v1/",
