@@ -52,9 +52,10 @@ from ml.prediction import record_of, wanted_outputs
 from ml.prediction_rows import rows_of
 from ml.registry import Registry
 from ml.results import labels_and_scores
-from ml.review import LISTED as LISTED
+from ml.review import MOST_MARKED as MOST_MARKED
 from ml.review import WINDOW as WINDOW
 from ml.review import Further as Further
+from ml.review import Marked as Marked
 from ml.review import Marks as Marks
 from ml.review import Review as Review
 from ml.review import Wanted as Wanted

@@ -6,7 +6,18 @@ from urllib.parse import quote
 
 from flask import Flask, Response, redirect, request
 
-from api.console import browse, log_in, models_page, overview, static_files
+from api.console import (
+    browse,
+    job_page,
+    jobs_page,
+    log_in,
+    models_page,
+    overview,
+    result_page,
+    results_page,
+    static_files,
+    truth_page,
+)
 from api.console.inner import Answered, Sent
 from api.console.negotiation import HTML, JSON, wants_page
 from api.console.pages import show
@@ -14,7 +25,18 @@ from api.doors import PART
 
 EVENT_STREAM = "text/event-stream"
 #: The pages, each with routes of its own.
-PAGES = (overview, models_page, log_in, browse, static_files)
+PAGES = (
+    overview,
+    models_page,
+    jobs_page,
+    job_page,
+    results_page,
+    result_page,
+    truth_page,
+    log_in,
+    browse,
+    static_files,
+)
 #: Headers that tell about the JSON, and those that a page is to have too.
 CONDITIONS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_PREFER")
 CARRIED = ("Retry-After", "Allow")

@@ -11,6 +11,7 @@ from api.auth.caller import current_caller
 from api.auth.permissions import roles_for
 from api.console.inner import Answered, Sent, ask
 from api.console.negotiation import API
+from api.errors import ApiError
 from api.render import dumps
 
 #: Versions that a page offers to choose among, the newest.
@@ -36,16 +37,17 @@ def send(method: str, path: str, body: Any, **headers: str) -> Answered:
 
 
 def document(resource: str, id_: ObjectId | str, **asked: Any) -> dict[str, Any] | None:
-    """One document; None where there is none that the caller may see."""
+    """One document; None where there is none that the caller may see. Raises ApiError where it cannot be told."""
     answered = get(f"{resource}/{id_}", **asked)
+    if answered.status not in (200, 404):
+        raise ApiError(answered.status, *issues_of(answered))
     return answered.json if answered.status == 200 else None
 
 
 def versions(**where: Any) -> list[dict[str, Any]]:
     """The newest versions of models that match, those of names that the caller may use."""
     shown = dict.fromkeys(OF_VERSIONS, 1)
-    answered = get("models", where=where, sort="-_id", max_results=MOST_VERSIONS, projection=shown)
-    found = answered.json.get("_items", [])
+    found = listed("models", where=where, sort="-_id", max_results=MOST_VERSIONS, projection=shown)["_items"]
     return [one for one in found if current_caller().may_use(str(one.get("name")))]
 
 
@@ -53,7 +55,17 @@ def version_of(name: Any, number: Any) -> dict[str, Any]:
     """One version of a model; an empty object where there is none, or what is asked for is no name or number."""
     if not isinstance(name, str) or not isinstance(number, int):
         return {}
-    return next(iter(get("models", where={"name": name, "version": number}).json.get("_items", [])), {})
+    shown = dict.fromkeys(OF_VERSIONS, 1)
+    return next(iter(listed("models", where={"name": name, "version": number}, projection=shown)["_items"]), {})
+
+
+def listed(resource: str, **asked: Any) -> dict[str, Any]:
+    """A list, as the API answers it. Raises ApiError where it cannot be told."""
+    answered = get(resource, **asked)
+    if answered.status != 200:
+        raise ApiError(answered.status, *issues_of(answered))
+    found: dict[str, Any] = answered.json
+    return found
 
 
 def issues_of(answered: Answered) -> tuple[str, dict[str, str]]:
@@ -61,3 +73,8 @@ def issues_of(answered: Answered) -> tuple[str, dict[str, str]]:
     body = answered.json
     issues = {name: str(reason) for name, reason in body.get("_issues", {}).items()}
     return body.get("_error", {}).get("message", "it was refused"), issues
+
+
+def number(text: str | None, most: int) -> int:
+    """A whole number of an address, 1 to `most`; 1 where it is none."""
+    return min(max(int(text), 1), most) if text and text.isascii() and text.isdigit() and len(text) < 10 else 1

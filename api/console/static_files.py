@@ -22,7 +22,11 @@ FILES = {
     "bootstrap.css": "text/css",
     "almanac.css": "text/css",
     "console.css": "text/css",
+    "review.css": "text/css",
     "almanac.js": "text/javascript",
+    "times.js": "text/javascript",
+    "jobs.js": "text/javascript",
+    "results.js": "text/javascript",
     "almanac.svg": "image/svg+xml",
 }
 DARK = re.compile(r"(?<![\w-])\[data-bs-theme=dark\][^{}]*\{[^{}]*\}")

@@ -40,9 +40,24 @@ GET    /static/bootstrap.css                                    200 200 200 200 
 GET    /static/almanac.css                                      200 200 200 200 200 200
 GET    /static/console.css                                      200 200 200 200 200 200
 GET    /static/almanac.js                                       200 200 200 200 200 200
+GET    /static/review.css                                       200 200 200 200 200 200
+GET    /static/times.js                                         200 200 200 200 200 200
+GET    /static/jobs.js                                          200 200 200 200 200 200
+GET    /static/results.js                                       200 200 200 200 200 200
 GET    /static/almanac.svg                                      200 200 200 200 200 200
 GET    /                                                        303 303 303 303 303 401
 GET    /login                                                   200 200 200 200 200 200
+GET    /console/jobs                                            200 200 200 200 200 401
+POST   /console/jobs                                            403 403 403 403 403 401
+GET    /console/matching                                        200 200 200 200 200 401
+GET    /console/jobs/<job_id>                                   200 404 200 404 200 401
+POST   /console/jobs/<job_id>                                   403 403 403 403 403 401
+GET    /console/results                                         200 200 200 200 200 401
+GET    /console/results/<result_id>                             200 404 200 404 200 401
+POST   /console/results/<result_id>                             403 403 403 403 403 401
+GET    /console/results/<result_id>/image.png                   404 404 404 404 404 401
+GET    /console/inputs/<input_id>/image.png                     404 404 404 404 404 401
+GET    /console/models/<name>/truth                             200 200 200 200 200 401
 POST   /login                                                   403 403 403 403 403 403
 POST   /logout                                                  303 303 303 303 303 401
 GET    /browse/<path>                                           303 303 303 303 303 401
@@ -112,7 +127,7 @@ POST   /api/v1/users/<_id>                                      403 403 403 403 
 """
 
 #: Parts of rules that are the id of a document.
-IDS = ("_id", "input_id", "job_id", "key_id")
+IDS = ("_id", "input_id", "job_id", "key_id", "result_id")
 OWNED = ("inputs", "results", "jobs", "deliveries")
 #: What only alice's documents hold; in the shape of a user's name, which is one too.
 MARK = "marked-by-alice"
@@ -282,4 +297,6 @@ class World:
 
 def resource_of(rule: str) -> str:
     """The resource below which a rule is, or nothing."""
+    if rule.startswith("/console/"):
+        return rule.split("/")[2]
     return rule.split("/")[3] if rule.startswith("/api/") and rule.count("/") > 2 else ""
