@@ -59,6 +59,7 @@ from ml.review import Marked as Marked
 from ml.review import Marks as Marks
 from ml.review import Review as Review
 from ml.review import Wanted as Wanted
+from ml.review import truth_text as truth_text
 from ml.signature import Signature as Signature
 from ml.signature import TensorSpec as TensorSpec
 from ml.slots import Record, Slot

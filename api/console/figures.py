@@ -72,6 +72,11 @@ class Matrix:
     names: list[str]
     cells: list[Cell]
 
+    @property
+    def longest(self) -> int:
+        """Characters of the longest name, as far as it is shown."""
+        return min(max(map(len, self.names)), 10)
+
 
 def number(value: Any) -> str:
     """A value as people read it."""

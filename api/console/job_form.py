@@ -147,6 +147,12 @@ def time_of(text: str) -> datetime | None:
         return None
 
 
+def local(text: str) -> str:
+    """A time as a field of a form holds it, which has no zone: UTC; nothing where it is none."""
+    found = time_of(text)
+    return found.strftime("%Y-%m-%dT%H:%M:%S") if found is not None else ""
+
+
 def together(parts: list[dict[str, Any]]) -> dict[str, Any]:
     """One filter of several: flat where each field is named once."""
     names = [name for part in parts for name in part]

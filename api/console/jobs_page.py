@@ -10,7 +10,7 @@ from flask import Blueprint, current_app, flash, redirect, request
 from api.auth.browsers import TOKEN_FIELD, check_token
 from api.auth.caller import current_caller
 from api.console import layout
-from api.console.job_form import SOURCES, JobForm, job_form_of
+from api.console.job_form import SOURCES, JobForm, job_form_of, local
 from api.console.progress import progress_of
 from api.console.reading import issues_of, listed, may, number, send, versions
 from api.openapi.describe import no_operation
@@ -87,6 +87,7 @@ def _page(form: JobForm, status: int = 200, *, opened: bool = False) -> AlmanacR
         targets=_targets(form.get("target")) if may_submit else [],
         sources={name: words for name, (words, _) in SOURCES.items()},
         key=secrets.token_urlsafe(16),
+        local=local,
     )
 
 

@@ -21,7 +21,7 @@ from api.console.tensors import Looks, by_name, looks_of, stored
 from api.openapi.describe import no_operation
 from api.render import loads
 from api.responses import AlmanacResponse
-from ml.service import WINDOW
+from ml.service import WINDOW, truth_text
 from ml.tensors import TensorIssues, from_stored
 
 blueprint = Blueprint("result_page", __name__, url_prefix="/console", template_folder="templates")
@@ -121,6 +121,7 @@ def _page(result_id: ObjectId, message: str = "", status: int = 200) -> AlmanacR
         "result.html",
         status,
         result=result,
+        truth=truth_text(result["truth"]) if result.get("truth") is not None else None,
         message=message,
         filter=filter_,
         at=at,

@@ -13,13 +13,15 @@ from api.auth.caller import current_caller
 from api.console import layout
 from api.console.figures import number as as_number
 from api.console.images import is_picture
-from api.console.json_html import time_tag
+from api.console.job_form import local
+from api.console.json_html import cell_html, time_tag
 from api.console.reading import number, versions
 from api.console.result_filter import MARKED, ORDERS, STATES, filter_of
 from api.openapi.describe import no_operation
+from api.present import present
 from api.render import time
 from api.responses import AlmanacResponse
-from ml.service import WINDOW, Review, Service
+from ml.service import WINDOW, Review, Service, truth_text
 
 blueprint = Blueprint("results_page", __name__, url_prefix="/console", template_folder="templates")
 
@@ -42,12 +44,15 @@ def page() -> AlmanacResponse:
     looked = filter_.wanted.least or not more
     further = review.further(filter_.wanted, scope) if looked and not filter_.errors else None
     there = versions()
+    pictures = pictured(there)
     return layout.page(
         "results.html",
         422 if filter_.errors else 200,
         filter=filter_,
         results=[shown(one) for one in found[:ON_PAGE]],
-        pictured=pictured(there),
+        pictured=pictures,
+        pictures=any((one.get("model"), one.get("version")) in pictures for one in found[:ON_PAGE]),
+        local=local,
         page=at,
         more=more,
         further=filter_.beyond(further) if further is not None else None,
@@ -69,8 +74,18 @@ def shown(result: Mapping[str, Any]) -> dict[str, Any]:
         **result,
         "score": as_number(score) if isinstance(score, (int, float)) else "",
         "why": error.get("message", "") if isinstance(error, Mapping) else "",
+        "truth": truth_text(result["truth"]) if result.get("truth") is not None else None,
+        "said": said(result.get("output")),
         "at": moment(result.get("_created")),
     }
+
+
+def said(output: Any) -> Markup:
+    """An output that has no label, in short."""
+    if not isinstance(output, Mapping):
+        return Markup("")
+    shown = present("results", {"output": dict(output)}, short=True)["output"]
+    return cell_html(shown, "results", "output")
 
 
 def moment(value: Any) -> Markup:

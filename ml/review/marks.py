@@ -66,13 +66,13 @@ def marks_of(db: Database[Document], model: str, version: int, scope: Mapping[st
     for group in db["results"].aggregate(pipeline, hint="marked", maxTimeMS=READ_MS):
         looked += group["count"]
         truth, label = group["_id"].get("truth"), group["_id"].get("label")
-        key = (text_of(truth), label if isinstance(label, str) else None)
+        key = (truth_text(truth), label if isinstance(label, str) else None)
         counts[key] = counts.get(key, 0) + group["count"]
     pairs = [Pair(truth, label, count) for (truth, label), count in counts.items()]
     return Marks(sorted(pairs, key=lambda pair: -pair.count), looked >= MOST_MARKED)
 
 
-def text_of(truth: Any) -> str:
+def truth_text(truth: Any) -> str:
     """A truth as people write it: 7 for 7.0 too, true and false."""
     if isinstance(truth, bool):
         return "true" if truth else "false"

@@ -15,6 +15,14 @@ from ml.review.windows import MOST_VERSIONS, WINDOW, Further, Wanted, Window, wi
 
 #: What a list has of each result.
 LISTED = ("model", "version", "status", "label", "score", "truth", "note", "error", "input", "job", "owner", "_created")
+#: Of what has no label the output, where it is short: bytes of a document.
+SHORT: Document = {
+    "$cond": [
+        {"$and": [{"$eq": [{"$type": "$label"}, "missing"]}, {"$lt": [{"$bsonSize": "$$ROOT"}, 4096]}]},
+        "$output",
+        "$$REMOVE",
+    ]
+}
 #: Models with two classes that are looked up to tell how certain their scores are.
 MOST_BINARY = 1000
 
@@ -32,7 +40,13 @@ class Review:
             return []
         shown = dict.fromkeys(LISTED, True)
         return self._read(
-            window, [*self._order(wanted, window, shown), {"$skip": skip}, {"$limit": limit}, _shown(shown)]
+            window,
+            [
+                *self._order(wanted, window, shown),
+                {"$skip": skip},
+                {"$limit": limit},
+                _shown({**shown, "output": SHORT}),
+            ],
         )
 
     def ids(self, wanted: Wanted, scope: Mapping[str, Any]) -> list[ObjectId]:

@@ -7,7 +7,7 @@ const figure = (number) => number.toLocaleString("en-US");
 const form = document.getElementById("job-form");
 if (form) {
   const matches = document.getElementById("matches");
-  document.getElementById("count").hidden = true;
+  document.getElementById("count").classList.add("invisible");
   let waiting = 0;
   let asked = 0;
   const count = async () => {
@@ -58,7 +58,7 @@ const show = (place, job) => {
     bar.value = 100;
   }
   put("done", figure(done));
-  put("total", total === null ? "(not counted yet)" : figure(total));
+  put("total", total === null ? "–" : figure(total));
   put("failed", figure(failed));
   const running = job.status === "running";
   put("rate", running && rate ? figure(Math.round(rate)) : "–");

@@ -6,7 +6,7 @@ const use = document.getElementById("use-keys");
 const KEPT = "almanac.keys";
 
 if (use) {
-  document.getElementById("keys").hidden = false;
+  document.getElementById("keys").classList.remove("invisible");
   try {
     use.checked = localStorage.getItem(KEPT) !== "off";
   } catch {
