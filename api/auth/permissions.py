@@ -25,6 +25,12 @@ ROUTES: Mapping[tuple[str, str], Roles] = {
     ("keys.rotate", "POST"): ADMINS,
     ("overview.page", "GET"): ALL,
     ("models_page.names", "GET"): ALL,
+    ("models_page.upload", "POST"): EDITORS,
+    ("model_page.page", "GET"): ALL,
+    ("model_page.change", "POST"): EDITORS,
+    ("try_page.choose", "GET"): USERS,
+    ("try_page.page", "GET"): USERS,
+    ("try_page.predict", "POST"): USERS,
     ("log_in.log_out", "POST"): ALL,
     # What is in a form is sent on, and needs its own permission.
     ("browse.show", "GET"): ALL,

@@ -23,6 +23,10 @@ FILES = {
     "almanac.css": "text/css",
     "console.css": "text/css",
     "almanac.js": "text/javascript",
+    "upload.js": "text/javascript",
+    "build.js": "text/javascript",
+    "try.js": "text/javascript",
+    "draw.js": "text/javascript",
     "almanac.svg": "image/svg+xml",
 }
 DARK = re.compile(r"(?<![\w-])\[data-bs-theme=dark\][^{}]*\{[^{}]*\}")
