@@ -36,7 +36,6 @@ JSON_TYPES = frozenset({MIME, f"{MIME}; charset=utf-8", f"{MIME};charset=utf-8",
 #: Headers that say more than a plain prediction does.
 MORE = frozenset(
     {
-        "HTTP_COOKIE",
         "HTTP_IDEMPOTENCY_KEY",
         "HTTP_PREFER",
         "HTTP_IF_MATCH",
@@ -108,6 +107,8 @@ class Early:
             or found[0].endpoint not in PREDICTIONS
             or environ.get("CONTENT_TYPE") not in JSON_TYPES
             or environ.get("QUERY_STRING")
+            # It may be a page's, in the name of a session.
+            or ("HTTP_COOKIE" in environ and "HTTP_AUTHORIZATION" not in environ)
             or NPY in environ.get("HTTP_ACCEPT", "")
             or not self._more.isdisjoint(environ)
         ):

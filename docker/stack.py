@@ -32,6 +32,7 @@ def mongo_uri() -> str:
 #: Each file of the directory of secrets, and how it is made.
 SECRETS: Mapping[str, Callable[[], str]] = {
     "ADMIN_KEY": lambda: "alm_" + secrets.token_urlsafe(32),
+    "SECRET_KEY": lambda: secrets.token_urlsafe(48),
     "MONGO_URI": mongo_uri,
     "MONGO_ROOT_PASSWORD": lambda: secrets.token_urlsafe(32),
     "MONGO_KEYFILE": lambda: base64.b64encode(secrets.token_bytes(756)).decode(),

@@ -6,6 +6,7 @@ its sender's name (inner.py). Refusals show the form again, with what was typed 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
@@ -97,8 +98,6 @@ def _sent(form: Form) -> Sent:
     headers = {}
     if form.etag and SANE.match(form.etag):
         headers["If-Match"] = form.etag if form.etag == "*" else f'"{form.etag}"'
-    if form.key and SANE.match(form.key):
-        headers["Idempotency-Key"] = form.key
     sent = Sent(form.offer.method, form.offer.path, headers=headers)
     if form.way == "fields":
         sent.body = dumps(document_of(form.fields)).rstrip()
@@ -114,20 +113,32 @@ def _sent(form: Form) -> Sent:
             if name.startswith(PREFIX) and file.filename:
                 files.add(name.removeprefix(PREFIX), file)
         sent.form = (fields, files)
+    if form.key and SANE.match(form.key):
+        headers["Idempotency-Key"] = f"{form.key[:100]}-{_digest(sent)}"
     return sent
+
+
+def _digest(sent: Sent) -> str:
+    """What tells two fillings of one form apart: who goes back and types something else asks for something else."""
+    digest = hashlib.sha256(sent.body or b"")
+    for fields in sent.form or ():
+        for name, value in fields.items(multi=True):
+            digest.update(f"{name}={getattr(value, 'filename', value)};".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:32]
 
 
 def _refused(form: Form, answered: Answered) -> AlmanacResponse:
     """The page again, with what was typed and why it was refused."""
     body = answered.json
     form.advice = advice_for(answered.status)
-    if answered.status < 500:
-        form.key = new_key()  # the one that was sent may be another request's
     form.note(body.get("_error", {}).get("message", "It was refused."), issues_of(body))
     return _again(form, answered.status)
 
 
 def _again(form: Form, status: int) -> AlmanacResponse:
+    for one in form.fields:
+        if one.kind == "password":
+            one.value = ""
     reading = Sent("GET", form.offer.path)
     present = ask(reading)
     if status == 412 and present.status == 200:
@@ -154,9 +165,8 @@ def _schema_of(form: Form) -> dict[str, Any]:
 
 def _done(form: Form, sent: Sent, answered: Answered) -> Any:
     """Where what was done can be seen; an answer that is given this once is shown itself."""
-    resource = resource_at(form.offer.path)
     body = answered.json
-    secret = resource is not None and any(name in body for name in resource.secrets)
+    secret = any(name in body for resource in RESOURCES.values() for name in resource.secrets)
     location = answered.header("Location")
     path = "/" + location.split("/", 3)[3] if location and "://" in location else location
     if answered.status in (201, 202) and path and not secret:

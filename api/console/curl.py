@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shlex
+from urllib.parse import quote
 
 from api.console.inner import Sent
 
+#: What stays as it is in a query string.
+UNCHANGED = "%&=+,:;/?-._~!*()@$"
 #: A longer body is shown as a file.
 MOST_BODY = 4000
 
 
 def curl_line(sent: Sent, origin: str) -> str:
     """The line; headers and body as they were sent, but for who sends it."""
-    url = origin + sent.path + (f"?{sent.query}" if sent.query else "")
+    # Braces and brackets would mean several addresses.
+    url = origin + quote(sent.path, safe="/%") + (f"?{quote(sent.query, safe=UNCHANGED)}" if sent.query else "")
     parts = ["curl", "-s"]
     if sent.method != "GET":
         parts += ["-X", sent.method]

@@ -71,6 +71,12 @@ class Field:
         return " ".join(part for part in (described, more) if part).replace("`", "")
 
     @property
+    def state(self) -> str:
+        """What it holds, as a hidden field tells it: text that is JSON is another value than the same text."""
+        text = "\n".join(self.value) if isinstance(self.value, list) else str(self.value)
+        return f"JSON {text}" if text and self.kind == "either" and self.meant == "json" else text
+
+    @property
     def nullable(self) -> bool:
         kinds = self.schema.get("type")
         return isinstance(kinds, list) and "null" in kinds
@@ -97,9 +103,9 @@ def _fields(
         made = Field(f"{base}{name}", inner, kind_of(inner), name in required)
         if present is not None:
             made.value = shown(made, held)
-            made.before = as_text(made.value)
             if made.kind == "either" and held is not None and not isinstance(held, str):
                 made.meant = "json"
+            made.before = made.state
         yield made
 
 
@@ -142,11 +148,6 @@ def shown(made: Field, value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False, indent=2 if made.kind == "json" else None)
 
 
-def as_text(value: Any) -> str:
-    """A field's value as a hidden field holds it."""
-    return "\n".join(value) if isinstance(value, list) else str(value)
-
-
 def typed(made: Sequence[Field], form: Any) -> None:
     """Put what was typed into the fields."""
     for one in made:
@@ -167,10 +168,7 @@ def document_of(made: Sequence[Field]) -> dict[str, Any]:
     """
     document: dict[str, Any] = {}
     for one in made:
-        text = as_text(one.value)
-        if one.before is not None and text == one.before:
-            continue
-        if one.before is None and not text:
+        if one.state == (one.before or ""):
             continue
         try:
             value = _value(one)
@@ -186,11 +184,11 @@ def document_of(made: Sequence[Field]) -> dict[str, Any]:
 
 
 def _value(one: Field) -> Any:
-    text = as_text(one.value)
-    if not text:
+    if not one.value:
         return [] if one.kind in ("lines", "several") and not one.nullable else None if one.nullable else ""
     if one.kind == "several":
         return one.value
+    text = str(one.value)
     if one.kind == "lines":
         return [line for line in text.split("\n") if line.strip()]
     if one.kind == "json" or (one.kind == "either" and one.meant == "json"):
@@ -213,8 +211,12 @@ def _number(text: str) -> Any:
 def _bounds(schema: Json) -> str:
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
-        return f"{low:,} to {high:,}." if isinstance(low, int) else f"{low:g} to {high:g}."
-    return f"From {low:,}." if low is not None else ""
+        return f"{_plain(low)} to {_plain(high)}."
+    return f"From {_plain(low)}." if low is not None else ""
+
+
+def _plain(number: float) -> str:
+    return f"{int(number):,}" if number == int(number) else f"{number:f}".rstrip("0")
 
 
 def _unix(text: str) -> str:

@@ -41,8 +41,8 @@ def link_of(resource: str, name: str, value: Any) -> str | None:
 
 
 def time_tag(value: str) -> Markup:
-    """A time, in UTC until a script puts it into the reader's zone; both take the same room."""
-    shown = f"{value[:10]} {value[11:19]} UTC"
+    """A time, in UTC until a script puts it into the reader's zone; both have as many characters, so nothing moves."""
+    shown = f"{value[:10]} {value[11:19]} +00:00"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(value, value, shown)  # nosec B704 # escapes
 
 
@@ -72,6 +72,8 @@ def cell_html(value: Any, resource: str, name: str) -> Markup:
     if isinstance(value, Mapping) and len(value) == 1:
         ((inner, tensor),) = value.items()
         return escape(f"{inner}: ") + cell_html(tensor, resource, "")
+    if isinstance(value, Mapping) and not any(isinstance(item, (list, Mapping)) for item in value.values()):
+        return escape(", ".join(f"{key} {item}" for key, item in value.items() if item is not None)[:CELL])
     text = f"{value:.6g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
     return escape(text if len(text) <= CELL else text[: CELL - 1] + "…")
 

@@ -20,6 +20,8 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "font-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
+    # With none at all browsers would say of no form where it came from.
+    "Referrer-Policy": "same-origin",
     # It has what is its reader's, and the token of a session.
     "Cache-Control": "no-store",
 }

@@ -27,6 +27,7 @@ INFO = {
     "Every answer has `X-Content-Type-Options`, `Content-Security-Policy`, `Referrer-Policy` and `Cache-Control`; with "
     "TLS `Strict-Transport-Security`; where requests are limited, `RateLimit-Policy`, `RateLimit-Limit`, "
     "`RateLimit-Remaining` and `RateLimit-Reset`.\n\n"
+    "A browser that opens an address (`Accept` prefers `text/html`) gets a page about the same.\n\n"
     "`/openapi.json?model=NAME` describes that model's rows and predictions exactly.\n\n"
     "What another program has written into the database is shown as it is there, and need not have the types that are "
     "described.",

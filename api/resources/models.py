@@ -114,7 +114,8 @@ class Models(Resource):
     def allows(self, service: Service, document: Mapping[str, Any], caller: Caller, method: str) -> bool:
         if method == "DELETE" and document.get("state") == "retired":
             return False
-        return caller.may_use(document["name"]) and _is_owner(service, document["name"], caller)
+        name = document.get("name")
+        return isinstance(name, str) and caller.may_use(name) and _is_owner(service, name, caller)
 
     def update(
         self, service: Service, before: Mapping[str, Any], changes: dict[str, Any], scope: Mapping[str, Any]

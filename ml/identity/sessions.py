@@ -68,7 +68,7 @@ class Sessions:
     def proof_of_user(self, name: str) -> Proof | None:
         """The same for the user of this name. To be asked before the password is verified: it may be changed then."""
         with _answering():
-            user = self._db[USERS].find_one({"name": name}, {"password_hash": True})
+            user = self._db[USERS].find_one({"name": name}, ["password_hash"])
         if user is None or not isinstance(user.get("password_hash"), str):
             return None
         return Proof("user", _digest(user["password_hash"]), user["_id"])

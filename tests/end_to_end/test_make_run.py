@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from bson import ObjectId
 
 from tests.end_to_end.almanac import ROOT, Almanac, free_port
@@ -50,6 +51,7 @@ def test_the_demo_from_nothing_through_crashes_to_a_curl(tmp_path: Path) -> None
         curl = almanac.wait_for(r"^curl .*$")[0]
         almanac.wait_for(r"^Almanac serves at http://127\.0\.0\.1:\d+")
         assert almanac.headers["Authorization"].removeprefix("Bearer ") in almanac.output
+        check_link(almanac)
         check_records(almanac)
         check_curl(almanac, curl)
         check_inputs_of_another_program(almanac)
@@ -82,6 +84,18 @@ def test_the_demo_from_nothing_through_crashes_to_a_curl(tmp_path: Path) -> None
     finally:
         if almanac.process.poll() is None:
             almanac.kill_all()
+
+
+def check_link(almanac: Almanac) -> None:
+    """The link that is printed opens a session of the administrator, once."""
+    link = almanac.wait_for(r"^in a browser, once, within ten minutes: (http\S+)$")[1]
+    page = {"Accept": "text/html"}
+    with requests.Session() as browser:
+        opened = browser.get(link, headers=page, timeout=30)
+        assert (opened.status_code, opened.url) == (200, f"{almanac.url}/api/v1/")
+        assert "Log out" in opened.text
+        assert browser.get(f"{almanac.url}/api/v1/keys", timeout=30).status_code == 200
+    assert requests.get(link, headers=page, timeout=30).status_code == 403
 
 
 def check_records(almanac: Almanac) -> None:

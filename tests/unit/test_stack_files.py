@@ -24,8 +24,8 @@ OURS = ("api", "worker")
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
 #: What may be read by whom.
 READERS = {
-    "api": {"ADMIN_KEY", "MONGO_URI"},
-    "worker": {"ADMIN_KEY", "MONGO_URI"},
+    "api": {"ADMIN_KEY", "SECRET_KEY", "MONGO_URI"},
+    "worker": {"ADMIN_KEY", "SECRET_KEY", "MONGO_URI"},
     "mongo": {"MONGO_KEYFILE", "MONGO_ROOT_PASSWORD", "MONGO_URI"},
     "prometheus": {"ADMIN_KEY"},
 }

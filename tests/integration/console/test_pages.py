@@ -13,10 +13,13 @@ import pytest
 from bson import ObjectId
 from pymongo import MongoClient, monitoring
 
+from api.data import SharedMongo
 from api.resources import RESOURCES
 from api.resources.base import Resource, described
 from ml.database.client import database_of
 from ml.database.documents import stamp_new
+from ml.errors import Overloaded, StorageUnavailable
+from ml.identity.sessions import Sessions
 from tests.conftest import Api
 from tests.integration.console.browser import ACCEPT, Page, Visitor
 from tests.integration.rest import ROW, Client
@@ -396,3 +399,43 @@ def test_a_page_is_made_anew_whatever_the_browser_kept(visitor: Visitor, admin: 
     page = Page(visitor.open(f"/api/v1/inputs/{made['_id']}", headers=headers))
     assert page.status == 200
     assert made["_id"] in page.source
+
+
+def test_errors_that_are_nobodys_fault_have_pages_too(
+    visitor: Visitor, admin: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Sessions, "caller_of", raising(StorageUnavailable("the database is not available")))
+        page = visitor.page("/api/v1/inputs")
+        assert (page.status, page.answer.mimetype) == (503, "text/html")
+        assert page.answer.headers["Retry-After"] == "1"
+        assert "Wait a moment" in page.text
+    with monkeypatch.context() as patched:
+        patched.setattr(SharedMongo, "find", raising(RuntimeError("a defect")))
+        page = visitor.page("/api/v1/inputs")
+        assert (page.status, page.answer.mimetype) == (500, "text/html")
+        assert page.answer.headers["X-Request-ID"] in page.text
+        assert "a defect" not in page.text
+    limited = Visitor(admin.http)
+    monkeypatch.setattr(SharedMongo, "find", raising(Overloaded("too much")))
+    limited.headers["Authorization"] = admin.headers["Authorization"]
+    assert limited.page("/api/v1/inputs").status == 503
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return fail
+
+
+def test_what_is_streamed_is_not_waited_for(visitor: Visitor, admin: Api, serve: Callable[..., Any]) -> None:
+    serve()
+    job = admin.post("jobs", json={"model": "sums", "where": {}}).json
+    for _ in range(30):  # more than may wait at once
+        page = visitor.page(f"/api/v1/jobs/{job['_id']}/events")
+        assert page.status == 200
+        assert "Server-Sent Events" in page.text
+        assert "/events" in page.text
+    waiting = visitor.open(f"/api/v1/jobs/{job['_id']}", headers={"Prefer": "wait=60"})
+    assert waiting.status_code == 200
