@@ -11,15 +11,18 @@ from api.console import (
     job_page,
     jobs_page,
     log_in,
+    model_page,
     models_page,
     overview,
     result_page,
     results_page,
     static_files,
     truth_page,
+    try_page,
 )
+from api.console.error_page import error_page
 from api.console.inner import Answered, Sent
-from api.console.negotiation import HTML, JSON, wants_page
+from api.console.negotiation import CONSOLE, HTML, JSON, wants_page
 from api.console.pages import show
 from api.doors import PART
 
@@ -28,11 +31,13 @@ EVENT_STREAM = "text/event-stream"
 PAGES = (
     overview,
     models_page,
+    model_page,
+    truth_page,
+    try_page,
     jobs_page,
     job_page,
     results_page,
     result_page,
-    truth_page,
     log_in,
     browse,
     static_files,
@@ -75,7 +80,10 @@ def _as_page(response: Response) -> Response:
         return response
     reading = environ["REQUEST_METHOD"] in ("GET", "HEAD")
     path = request.path if reading else request.path.removeprefix("/browse")
-    page = show(Sent("GET", path, request.query_string.decode("latin-1") if reading else ""), answered)
+    if path == "/" or path.startswith(CONSOLE):
+        page = error_page(answered)
+    else:
+        page = show(Sent("GET", path, request.query_string.decode("latin-1") if reading else ""), answered)
     for name in CARRIED:
         if name in response.headers:
             page.headers[name] = response.headers[name]
@@ -85,6 +93,8 @@ def _as_page(response: Response) -> Response:
 def _to_log_in() -> Response:
     """To the form, and from there to where the browser wanted to go."""
     path = request.path.removeprefix("/browse")
+    if request.method not in ("GET", "HEAD") and path.startswith(CONSOLE):
+        path = path.partition("/versions/")[0]
     if request.method in ("GET", "HEAD") and request.query_string:
         path += "?" + request.query_string.decode("latin-1")
     return redirect(f"/login?next={quote(path, safe='/')}", 303)  # type: ignore[return-value]

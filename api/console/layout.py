@@ -11,6 +11,7 @@ from api.auth.caller import Caller
 from api.console.json_html import time_tag
 from api.console.navigation import navigation_of
 from api.console.operations import newest, readable
+from api.console.sizes import size_text
 from api.console.static_files import address
 from api.responses import AlmanacResponse
 
@@ -37,6 +38,7 @@ def page(template: str, status: int = 200, /, **values: Any) -> AlmanacResponse:
         newest=newest,
         static=address,
         time=time_tag,
+        bytes=size_text,
         csrf_token=browsers.token(),
         **values,
     )

@@ -17,7 +17,7 @@ from api.console.advice import advice_for
 from api.console.curl import curl_line
 from api.console.examples import fill_example
 from api.console.filters import Filters, filters_of
-from api.console.forms import METHOD, TAG, WAY, Form, form_named, forms_of
+from api.console.forms import Form, form_named, forms_of
 from api.console.inner import Answered, Sent
 from api.console.json_html import ID, document_html, link_of
 from api.console.negotiation import API
@@ -74,22 +74,25 @@ def operations() -> Operations:
     return found
 
 
-def show(sent: Sent, answered: Answered | None, form: Form | None = None) -> AlmanacResponse:
+def show(sent: Sent, answered: Answered, form: Form | None = None) -> AlmanacResponse:
     """The page of an answer. `form` is one that was refused, or answered, with what was typed into it."""
     caller: Caller | None = g.get("caller")
-    assert answered is not None
+    headers = _headers(answered)
     body = answered.json
     body = body if isinstance(body, dict) else {"_items": body}
     offers = operations().at(sent.path, caller) if caller is not None else []
     status = answered.status
     if status == 405 and sent.method == "GET" and offers:
         # What can only be sent something has a page all the same: its form.
-        status, body = 200, {}
-        sent, answered = _example(offers[0]), None
+        status, body, headers = 200, {}, []
+        sent = _example(offers[0])
     content = _content(sent, body, status, offers, caller)
     does = _does(offers, body, caller, form)
     if form is None and len(does) == 1 and not body:
         does[0].forms[0].open = True
+    if form is not None and form.message and not any(form in one.forms for one in does):
+        # What was refused is not offered (any more).
+        content.error, content.issues, content.advice = form.message, form.errors, form.advice
     return layout.page(
         "browse.html",
         status,
@@ -98,9 +101,8 @@ def show(sent: Sent, answered: Answered | None, form: Form | None = None) -> Alm
         does=does,
         sent=sent,
         status=status,
-        headers=_headers(answered) if answered is not None else [],
+        headers=headers,
         curl=curl_line(sent, request.host_url.rstrip("/")),
-        names={"method": METHOD, "way": WAY, "tag": TAG},
     )
 
 

@@ -27,6 +27,10 @@ FILES = {
     "times.js": "text/javascript",
     "jobs.js": "text/javascript",
     "results.js": "text/javascript",
+    "upload.js": "text/javascript",
+    "build.js": "text/javascript",
+    "try.js": "text/javascript",
+    "draw.js": "text/javascript",
     "almanac.svg": "image/svg+xml",
 }
 DARK = re.compile(r"(?<![\w-])\[data-bs-theme=dark\][^{}]*\{[^{}]*\}")

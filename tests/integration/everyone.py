@@ -39,6 +39,10 @@ GET    /docs/swagger-ui-bundle.js                               200 200 200 200 
 GET    /static/bootstrap.css                                    200 200 200 200 200 200
 GET    /static/almanac.css                                      200 200 200 200 200 200
 GET    /static/console.css                                      200 200 200 200 200 200
+GET    /static/upload.js                                        200 200 200 200 200 200
+GET    /static/build.js                                         200 200 200 200 200 200
+GET    /static/try.js                                           200 200 200 200 200 200
+GET    /static/draw.js                                          200 200 200 200 200 200
 GET    /static/almanac.js                                       200 200 200 200 200 200
 GET    /static/review.css                                       200 200 200 200 200 200
 GET    /static/times.js                                         200 200 200 200 200 200
@@ -63,6 +67,12 @@ POST   /logout                                                  303 303 303 303 
 GET    /browse/<path>                                           303 303 303 303 303 401
 POST   /browse/<path>                                           403 403 403 403 403 401
 GET    /console/models                                          200 200 200 200 200 401
+POST   /console/models                                          403 403 403 403 403 401
+GET    /console/models/<name>                                   200 200 200 200 200 401
+POST   /console/models/<name>/versions/<version>                403 403 403 403 403 401
+GET    /console/models/<name>/try                               200 200 403 200 200 401
+POST   /console/models/<name>/try                               403 403 403 403 403 401
+GET    /console/try                                             303 303 403 303 303 401
 GET    /metrics                                                 403 403 403 403 200 401
 GET    /api/v1/                                                 200 200 200 200 200 401
 

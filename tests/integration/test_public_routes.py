@@ -26,11 +26,22 @@ EXAMPLES = {
     "path": "api/v1/inputs",
 }
 
+STATIC = (
+    "bootstrap.css", "almanac.css", "console.css", "almanac.js", "upload.js", "build.js", "try.js", "draw.js",
+    "almanac.svg",
+)  # fmt: skip
 PAGES = {
     "/login",
-    *(f"/static/{name}" for name in ("bootstrap.css", "almanac.css", "console.css", "almanac.js", "almanac.svg")),
+    *(f"/static/{name}" for name in STATIC),
 }
-CONSOLE = {"/", "/console/models"}
+CONSOLE = {
+    "/",
+    "/console/models",
+    "/console/models/<name>",
+    "/console/models/<name>/versions/<int:version>",
+    "/console/models/<name>/try",
+    "/console/try",
+}
 DOCS = {
     "/docs",
     "/docs/",

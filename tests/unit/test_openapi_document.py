@@ -56,7 +56,7 @@ def test_it_is_what_somebody_looked_at() -> None:
 
 
 #: Pages for people, and what they are made of.
-PAGES = ("docs.", "static_files.", "log_in.", "browse.", "overview.", "models_page.")
+PAGES = ("docs.", "static_files.", "log_in.", "browse.", "overview.", "models_page.", "model_page.", "try_page.")
 
 
 def test_everything_is_described(app: Eve) -> None:

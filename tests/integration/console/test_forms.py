@@ -282,6 +282,17 @@ def test_a_button_does_what_it_says_unless_somebody_was_before(person: Callable[
     assert (told.find_one() or {})["status"] == "queued"
 
 
+def test_a_refusal_of_what_is_not_offered_any_more_is_told(person: Callable[..., Visitor], client: Client) -> None:
+    alice = person()
+    path = f"/api/v1/jobs/{job_of(client, 'canceled')}"
+    form = alice.page(path).form("delete-button")
+    database_of(client)["jobs"].update_many({}, {"$set": {"status": "running"}})
+    page = alice.sent(form)
+    assert page.status == 409
+    assert not page.has_form("delete-button")
+    assert "the job is running; it can be deleted when it has ended" in page.text.replace("The job", "the job")
+
+
 def test_a_made_up_form_does_what_the_api_would(person: Callable[..., Visitor], admin: Api, client: Client) -> None:
     made = admin.post("inputs", json={"data": ROW}).json
     reader, alice = person("reader"), person()

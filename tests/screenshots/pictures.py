@@ -1,0 +1,49 @@
+"""The pictures: a name, a path, and what is done on the page before each is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.screenshots.strokes import draw_five
+
+#: What is done with Playwright's page.
+Action = Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One page. `docs`: its light picture is one of those under docs/images."""
+
+    name: str
+    path: str
+    actions: list[Action] = field(default_factory=list)
+    docs: bool = False
+
+
+def predict_drawn(page: Any) -> None:
+    draw_five(page)
+    page.click("#predict")
+    page.wait_for_selector("#stored")
+    page.click("summary:has-text('curl')")
+
+
+def predict(page: Any) -> None:
+    page.click("#predict")
+    page.wait_for_selector("#stored, #answer [role=alert]")
+
+
+PICTURES = [
+    Picture("overview", "/", docs=True),
+    Picture("models", "/console/models", docs=True),
+    Picture("upload", "/console/models?name=garden"),
+    Picture("model", "/console/models/digits", docs=True),
+    Picture("model-failed", "/console/models/broken"),
+    Picture("try", "/console/models/digits/try", [predict_drawn], docs=True),
+    Picture("try-empty", "/console/models/digits/try"),
+    Picture("try-table", "/console/models/irises/try", [predict]),
+    Picture("try-choose", "/console/try"),
+    Picture("error", "/console/models/nothing"),
+    Picture("api", "/api/v1/results"),
+]
