@@ -52,7 +52,6 @@ from ml.prediction import record_of, wanted_outputs
 from ml.prediction_rows import rows_of
 from ml.registry import Registry
 from ml.results import labels_and_scores
-from ml.review import MOST_MARKED as MOST_MARKED
 from ml.review import WINDOW as WINDOW
 from ml.review import Further as Further
 from ml.review import Marked as Marked

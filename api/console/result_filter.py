@@ -71,7 +71,10 @@ class Filter:
             yield f"marked as {values['truth']}"
         if values.get("marked"):
             yield MARKED.get(values["marked"], "")
-        yield ORDERS.get(values.get("order", ""), "")
+        if values.get("job") and not self.wanted.least:
+            yield "in the order of its inputs"
+        else:
+            yield ORDERS.get(values.get("order", ""), "")
 
 
 def filter_of(given: MultiDict[str, str]) -> Filter:

@@ -9,9 +9,9 @@ from typing import Any
 from pymongo.database import Database
 
 from ml.database.client import READ_MS, Document
+from ml.database.indexes import TRUTHS
 
-#: Marked results that are counted, and pairs of truth and label: a version with more has no classes.
-MOST_MARKED = 50_000
+#: Pairs of truth and label: a version with more has no classes.
 MOST_PAIRS = 10_000
 
 
@@ -26,10 +26,9 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The pairs that are there, most frequent first. `partial`: there are more marked results than were counted."""
+    """The pairs that are there, most frequent first."""
 
     pairs: list[Pair]
-    partial: bool
 
     @property
     def total(self) -> int:
@@ -52,24 +51,22 @@ class Marks:
 
 def marks_of(db: Database[Document], model: str, version: int, scope: Mapping[str, Any]) -> Marks:
     """Those of a version's results in `scope`, read by the index of what is marked alone."""
-    # By these types, which is what the index alone can tell; a list is no class.
-    marked = {"model": model, "version": version, **scope, "truth": {"$type": ["string", "number", "bool"]}}
+    marked = {"model": model, "version": version, **scope, "truth": {"$type": TRUTHS}}
     pipeline: list[Document] = [
         {"$match": marked},
-        {"$limit": MOST_MARKED},
         {"$group": {"_id": {"truth": "$truth", "label": "$label"}, "count": {"$sum": 1}}},
         {"$sort": {"count": -1, "_id": 1}},
         {"$limit": MOST_PAIRS},
     ]
     counts: dict[tuple[str, str | None], int] = {}
-    looked = 0
     for group in db["results"].aggregate(pipeline, hint="marked", maxTimeMS=READ_MS):
-        looked += group["count"]
         truth, label = group["_id"].get("truth"), group["_id"].get("label")
+        if isinstance(truth, list):
+            continue
         key = (truth_text(truth), label if isinstance(label, str) else None)
         counts[key] = counts.get(key, 0) + group["count"]
     pairs = [Pair(truth, label, count) for (truth, label), count in counts.items()]
-    return Marks(sorted(pairs, key=lambda pair: -pair.count), looked >= MOST_MARKED)
+    return Marks(sorted(pairs, key=lambda pair: -pair.count))
 
 
 def truth_text(truth: Any) -> str:

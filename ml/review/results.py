@@ -68,7 +68,7 @@ class Review:
         window = self._window(wanted, scope)
         if window is None or window.sort is None:
             return None
-        ((name, _),) = window.sort.items()
+        name = next(iter(window.sort))
         last = [
             *window.candidates(),
             {"$skip": WINDOW - 1},

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from bson import ObjectId
 
 from ml.database.client import Document
+from ml.database.indexes import TRUTHS
 
 #: Results in a window.
 WINDOW = 5_000
@@ -104,9 +105,11 @@ def window_of(wanted: Wanted, scope: Mapping[str, Any], versions: Sequence[tuple
         index, skip = "marked", 0
     else:
         match = {"_created": conditions.pop("_created")} if "_created" in conditions else {}
-        index, sort, skip = "model_version_created", {"_created": -1}, wanted.passed
+        index, skip = "model_version_created", wanted.passed
+        # Of several versions that share a time: always the same first, so that a window begins where one ended.
+        sort = {"_created": -1, "model": 1, "version": 1}
         if scope:
-            index, match = "owner_created", {**scope, **match}
+            index, match, sort = "owner_created", {**scope, **match}, {"_created": -1}
         elif wanted.model is not None and wanted.version is not None:
             match = {"model": conditions.pop("model"), "version": conditions.pop("version"), **match}
         else:
@@ -147,11 +150,11 @@ def _conditions(wanted: Wanted) -> Iterator[tuple[str, Any]]:
         if value is not None:
             yield name, value
     if wanted.truth is not None:
-        yield "truth", {"$in": as_texts(wanted.truth), "$exists": True}
+        yield "truth", {"$in": as_texts(wanted.truth), "$type": TRUTHS}
     elif wanted.marked == "no":
         yield "truth", None
     elif wanted.marked is not None:
-        yield "truth", {"$exists": True, "$ne": None}
+        yield "truth", {"$type": TRUTHS}
     between = {"$gte": wanted.since, "$lte": wanted.until}
     if wanted.since is not None or wanted.until is not None:
         yield "_created", {operator: time for operator, time in between.items() if time is not None}
@@ -162,7 +165,7 @@ def _after(wanted: Wanted, name: str) -> Document:
 
 
 def _compared(equal: bool) -> Document:
-    """Whether the truth, as text, is the label; of what has no label neither is said."""
+    """Whether the truth, as text, is the label; of lists, and of what has no label, neither is said."""
     truth = {"$convert": {"input": "$truth", "to": "string", "onError": None, "onNull": None}}
     compared = {"$eq" if equal else "$ne": [truth, "$label"]}
-    return {"$expr": compared, "label": {"$exists": True}}
+    return {"$expr": {"$and": [{"$not": {"$isArray": "$truth"}}, compared]}, "label": {"$exists": True}}
