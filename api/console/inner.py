@@ -70,8 +70,10 @@ def ask(sent: Sent) -> Answered:
     # What the present request keeps for itself (g) is not this one's.
     with app.app_context(), app.request_context(environ):
         response: Response = app.full_dispatch_request()
-        data = b"" if response.is_streamed else response.get_data()
-        if response.is_streamed:
+        # An answer in JSON that Flask took over from elsewhere looks like a stream, and is none.
+        endless = response.is_streamed and response.mimetype != "application/json"
+        data = b"" if endless else response.get_data()
+        if endless:
             response.close()
         return Answered(response.status_code, list(response.headers), response.mimetype or "", data)
 

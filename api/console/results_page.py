@@ -19,7 +19,7 @@ from api.console.reading import number, versions
 from api.console.result_filter import MARKED, ORDERS, STATES, filter_of
 from api.openapi.describe import no_operation
 from api.present import present
-from api.render import time
+from api.render import dumps, loads, time
 from api.responses import AlmanacResponse
 from ml.service import WINDOW, Review, Service, truth_text
 
@@ -85,7 +85,7 @@ def said(output: Any) -> Markup:
     if not isinstance(output, Mapping):
         return Markup("")
     shown = present("results", {"output": dict(output)}, short=True)["output"]
-    return cell_html(shown, "results", "output")
+    return cell_html(loads(dumps(shown)), "results", "output")
 
 
 def moment(value: Any) -> Markup:

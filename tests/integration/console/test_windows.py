@@ -47,15 +47,21 @@ def walk(review: Review, wanted: Wanted, scope: dict[str, Any]) -> list[ObjectId
 
 
 @pytest.fixture
-def review(client: Client, stub: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Review:
-    """Windows of seven."""
+def review(client: Client, stub: Callable[..., Any]) -> Review:
+    """Over results of two versions."""
     stub(client, version=1)
     stub(client, version=2)
-    for module in ("ml.review.windows", "ml.review.results"):
-        monkeypatch.setattr(f"{module}.WINDOW", 7)
     return Review(database_of(client))
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of seven."""
+    for module in ("ml.review.windows", "ml.review.results"):
+        monkeypatch.setattr(f"{module}.WINDOW", 7)
+
+
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("same", [1, 3, 10, 100])
 @pytest.mark.parametrize("owner", [None, "alice"])
 def test_windows_have_everything_once_however_many_share_a_time(
@@ -74,6 +80,7 @@ def test_windows_have_everything_once_however_many_share_a_time(
     assert sorted(walk(review, Wanted(model="sums", version=2), scope)) == sorted(of_two)
 
 
+@pytest.mark.usefixtures("small")
 def test_a_jobs_results_are_in_the_order_of_its_inputs(client: Client, review: Review) -> None:
     db = database_of(client)
     ids = [ObjectId() for _ in range(20)]
