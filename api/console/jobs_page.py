@@ -37,9 +37,11 @@ def page() -> AlmanacResponse:
 @blueprint.post("/jobs")
 @no_operation
 def submit() -> Any:
-    """Submit the job that the form describes; what it was refused for is shown in the form."""
+    """Submit the job that the form describes, or count what it is over; what is wrong with it is said in the form."""
     check_token(request.form.get(TOKEN_FIELD))
     form = job_form_of(request.form)
+    if "count" in request.form:
+        return _page(form, opened=True)
     body = form.body()
     if form.errors:
         return _page(form, status=422, opened=True)
@@ -70,7 +72,7 @@ def _page(form: JobForm, status: int = 200, *, opened: bool = False) -> AlmanacR
     shown = dict.fromkeys(("model", "version", "status", "progress", "priority", "follow", "owner"), 1)
     found = listed("jobs", where=where, sort=newest, page=str(page), max_results=ON_PAGE, projection=shown)
     may_submit = may("jobs|resource", "POST")
-    counted = _counted(form) if may_submit and (opened or "count" in request.args) and not form.errors else ("", "")
+    counted = _counted(form) if may_submit and opened and not form.errors else ("", "")
     return layout.page(
         "jobs.html",
         status,

@@ -87,6 +87,7 @@ const name = (badge, state) => {
 // One job: its events.
 const one = document.getElementById("job");
 if (one?.dataset.events) {
+  document.querySelector("#more-failed button").addEventListener("click", () => location.reload());
   const events = new EventSource(one.dataset.events);
   const take = (event) => {
     const job = JSON.parse(event.data);
