@@ -8,12 +8,11 @@ from flask import Flask, Response, redirect, request
 
 from api.console import browse, log_in, model_page, models_page, overview, static_files, try_page
 from api.console.error_page import error_page
-from api.console.inner import Answered, Sent
+from api.console.inner import EVENT_STREAM, Answered, Sent
 from api.console.negotiation import CONSOLE, HTML, JSON, wants_page
 from api.console.pages import show
 from api.doors import PART
 
-EVENT_STREAM = "text/event-stream"
 #: The pages, each with routes of its own.
 PAGES = (overview, models_page, model_page, try_page, log_in, browse, static_files)
 #: Headers that tell about the JSON, and those that a page is to have too.
@@ -67,8 +66,6 @@ def _as_page(response: Response) -> Response:
 def _to_log_in() -> Response:
     """To the form, and from there to where the browser wanted to go."""
     path = request.path.removeprefix("/browse")
-    if request.method not in ("GET", "HEAD") and path.startswith(CONSOLE):
-        path = path.partition("/versions/")[0]
     if request.method in ("GET", "HEAD") and request.query_string:
         path += "?" + request.query_string.decode("latin-1")
     return redirect(f"/login?next={quote(path, safe='/')}", 303)  # type: ignore[return-value]
