@@ -221,7 +221,7 @@ def test_what_is_wrong_is_said(visitor: Visitor, serve: Callable[..., Any], clie
 def test_which_version_is_tried(visitor: Visitor, serve: Callable[..., Any], client: Client) -> None:
     serve(version=1, aliases={"stable": 1}, add=100)
     serve(version=2, aliases={"stable": 1}, add=200)
-    serve(version=3, state="failed")
+    serve(version=3, state="failed", aliases={"stable": 1})
     form = visitor.page(PATH).form("Choose")
     page = Page(visitor.send(form, {"as": "v2"}))
     assert page.form("try").get("as") == "v2"
