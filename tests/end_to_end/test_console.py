@@ -15,11 +15,27 @@ from ml.database.client import database_of
 from tests.conftest import ADMIN_KEY, Api
 from tests.end_to_end.almanac import Almanac
 from tests.end_to_end.browser import Watched, chromium, served
-from tests.end_to_end.test_pages import SHIFTS, barriers
+from tests.end_to_end.test_pages import barriers
 from tests.integration.rest import image
 from tests.screenshots.strokes import DIGITS, draw
 
 BUILT_MS = 120_000
+#: What moved by itself since the page was opened: not what somebody just clicked for, nor what a window's size does.
+SHIFTS = """() => new Promise((resolve) => {
+  const moved = [];
+  new PerformanceObserver((list) => { if (!window.lookedAt) moved.push(...list.getEntries()); })
+    .observe({type: "layout-shift", buffered: true});
+  requestAnimationFrame(() => requestAnimationFrame(() => {
+    window.lookedAt = true;
+    resolve(moved.filter((one) => !one.hadRecentInput && one.value > 0.001)
+      .flatMap((one) => one.sources.map((source) => source.node?.outerHTML?.slice(0, 100) ?? "?")).join(" | "));
+  }));
+})"""
+#: What is wider than the window.
+WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? "" : [...document.querySelectorAll("body *")]
+  .filter((one) => one.getBoundingClientRect().right > innerWidth && !one.parentElement.closest(".table-responsive"))
+  .map((one) => one.outerHTML.slice(0, 100)).slice(-4).join(" | ") || "something"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +54,16 @@ def log_in(watched: Watched, key: str) -> Page:
 
 def wrong_with(page: Page) -> list[str]:
     """What is wrong with a page as it is now: in light and dark, wide and narrow, with all that it hides at first."""
-    wrong = [f"{page.url} moves"] if page.evaluate(SHIFTS) > 0.001 else []
+    moved = page.evaluate(SHIFTS)
+    wrong = [f"{page.url} moves: {moved}"] if moved else []
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     wrong += barriers(page)
     page.emulate_media(color_scheme="dark")
     wrong += [f"dark: {text}" for text in barriers(page, "color-contrast")]
     page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": 340, "height": 800})
-    if page.evaluate("document.documentElement.scrollWidth") > 340:
-        wrong.append(f"{page.url} is wider than a narrow screen")
+    wide = page.evaluate(WIDE)
+    wrong += [f"{page.url} is wider than a narrow screen: {wide}"] if wide else []
     page.set_viewport_size({"width": 1200, "height": 900})
     return wrong
 
@@ -89,7 +106,6 @@ def test_from_a_file_to_a_digit(browser: Browser, digits: Almanac, tmp_path: Pat
         page.get_by_role("button", name="Predict").click()
         expect(page.locator("#answer")).to_have_attribute("data-asked", str(int(digit) + 1))
         right += page.locator("#label").inner_text().split()[0] == digit
-    print('RIGHT', right)
     assert right >= 8, right
     wrong += wrong_with(page)
     page.get_by_role("link", name="The stored result").click()

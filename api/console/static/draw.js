@@ -26,7 +26,6 @@
       this.cursor = null;
       this.listen();
       this.text.value ? this.show() : this.show(null);
-      root.hidden = false;
     }
 
     listen() {
