@@ -90,15 +90,17 @@ def show(sent: Sent, answered: Answered, form: Form | None = None) -> AlmanacRes
     does = _does(offers, body, caller, form)
     if form is None and len(does) == 1 and not body:
         does[0].forms[0].open = True
-    if form is not None and form.message and not any(form in one.forms for one in does):
+    refused = form if form is not None and form.message else None
+    if form is not None and refused is not None and not any(form in one.forms for one in does):
         # What was refused is not offered (any more).
-        content.error, content.issues, content.advice = form.message, form.errors, form.advice
+        content.error, content.issues, content.advice, refused = form.message, form.errors, form.advice, None
     return layout.page(
         "browse.html",
         status,
         content=content,
         crumbs=crumbs_of(sent.path),
         does=does,
+        refused=refused,
         sent=sent,
         status=status,
         headers=headers,

@@ -220,7 +220,7 @@ def test_a_stream_is_every_match_a_line_each(api: Api, client: Client) -> None:
     ("accept", "mimetype"),
     [
         ("*/*", "application/json"),
-        ("text/html", "application/json"),
+        ("text/html", "text/html"),
         ("application/json, application/x-ndjson", "application/json"),
         ("application/x-ndjson, */*;q=0.1", "application/x-ndjson"),
         ("application/xml", "application/json"),
