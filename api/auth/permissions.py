@@ -27,6 +27,7 @@ ROUTES: Mapping[tuple[str, str], Roles] = {
     ("models_page.names", "GET"): ALL,
     ("models_page.upload", "POST"): EDITORS,
     ("model_page.page", "GET"): ALL,
+    ("model_page.one", "GET"): ALL,
     ("model_page.change", "POST"): EDITORS,
     ("try_page.choose", "GET"): USERS,
     ("try_page.page", "GET"): USERS,

@@ -44,7 +44,7 @@ def build_table(version: Mapping[str, Any]) -> BuildTable:
     sizes = sorted({int(size) for row in table for size in _times(row) if str(size).isdigit()})
     ways = build.get("ways") or [{}]
     chosen = (ways[0].get("executor"), ways[0].get("threads"))
-    log = build.get("log", ())
+    log = build.get("log") or []
     return BuildTable(
         sizes=sizes,
         rows=[_row(row, sizes, chosen) for row in table],

@@ -79,11 +79,11 @@ def chart_of(
 
 
 def round_up(value: float) -> float:
-    """The next of 2, 4, 6, 8, 10, 20, 40 ...: half of each is as round."""
+    """The next of 2, 4, 6, 8, 10, 20 ...: half of each is as round."""
     if value <= 2:
         return 2
     power = 10 ** math.floor(math.log10(value))
-    return next(float(step * power) for step in (2, 4, 6, 8, 10) if step * power >= value)
+    return next(float(step * power) for step in (1, 2, 4, 6, 8, 10) if step * power >= value)
 
 
 def number_of(value: float) -> str:

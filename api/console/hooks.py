@@ -21,12 +21,11 @@ from api.console import (
     try_page,
 )
 from api.console.error_page import error_page
-from api.console.inner import Answered, Sent
+from api.console.inner import EVENT_STREAM, Answered, Sent
 from api.console.negotiation import CONSOLE, HTML, JSON, wants_page
 from api.console.pages import show
 from api.doors import PART
 
-EVENT_STREAM = "text/event-stream"
 #: The pages, each with routes of its own.
 PAGES = (
     overview,
@@ -93,8 +92,6 @@ def _as_page(response: Response) -> Response:
 def _to_log_in() -> Response:
     """To the form, and from there to where the browser wanted to go."""
     path = request.path.removeprefix("/browse")
-    if request.method not in ("GET", "HEAD") and path.startswith(CONSOLE):
-        path = path.partition("/versions/")[0]
     if request.method in ("GET", "HEAD") and request.query_string:
         path += "?" + request.query_string.decode("latin-1")
     return redirect(f"/login?next={quote(path, safe='/')}", 303)  # type: ignore[return-value]

@@ -58,6 +58,13 @@ def page(name: str) -> Any:
     )
 
 
+@blueprint.get("/versions/<int:version>")
+@no_operation
+def one(name: str, version: int) -> Any:
+    """To the version on its model's page."""
+    return redirect(f"/console/models/{name}?version={version}", 303)
+
+
 @blueprint.post("/versions/<int:version>")
 @no_operation
 def change(name: str, version: int) -> Any:

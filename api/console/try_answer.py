@@ -112,12 +112,14 @@ def output_of(name: str, value: Any, classes: Sequence[str]) -> Output:
 
 
 def number_text(value: Any) -> str:
-    """A number in four figures, without an exponent where it is no tiny or huge one; a NaN is `null` in JSON."""
+    """A number in about four figures, without an exponent where it is no tiny or huge one; a NaN is `null` in JSON."""
     if value is None:
         return "not a number"
     if isinstance(value, int):
         return f"{value:,}"
     size = abs(value)
+    if 1000 <= size < 1e12:
+        return f"{value:,.1f}".removesuffix(".0")
     return f"{value:.4f}" if 0.0001 <= size < 1 or size == 0 else f"{value:.4g}"
 
 

@@ -69,6 +69,7 @@ POST   /browse/<path>                                           403 403 403 403 
 GET    /console/models                                          200 200 200 200 200 401
 POST   /console/models                                          403 403 403 403 403 401
 GET    /console/models/<name>                                   200 200 200 200 200 401
+GET    /console/models/<name>/versions/<version>                303 303 303 303 303 401
 POST   /console/models/<name>/versions/<version>                403 403 403 403 403 401
 GET    /console/models/<name>/try                               200 200 403 200 200 401
 POST   /console/models/<name>/try                               403 403 403 403 403 401

@@ -12,10 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import sync_playwright
-
 from tests.end_to_end.almanac import ROOT, Almanac, free_port
-from tests.end_to_end.browser import find_browser
+from tests.end_to_end.browser import chromium
 from tests.screenshots.pictures import PICTURES, Picture
 from tests.screenshots.world import furnish
 
@@ -31,12 +29,8 @@ def main() -> None:
     parser.add_argument("--only", help="names of pictures, with commas between")
     parser.add_argument("--docs", action="store_true", help="write those under docs/images too")
     given = parser.parse_args()
-    program = find_browser()
-    if program is None:
-        sys.exit("no Chromium: install one as chromium or google-chrome")
     wanted = [one for one in PICTURES if not given.only or one.name in given.only.split(",")]
-    with _almanac(given.data) as almanac, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with chromium() as browser, _almanac(given.data) as almanac:
         OUT.mkdir(parents=True, exist_ok=True)
         for look, width, height, colours in LOOKS:
             viewport: Any = {"width": width, "height": height}
@@ -46,7 +40,6 @@ def main() -> None:
             for picture in wanted:
                 _take(page, picture, look)
             context.close()
-        browser.close()
     if given.docs:
         DOCS.mkdir(exist_ok=True)
         for picture in wanted:

@@ -26,7 +26,6 @@
       this.cursor = null;
       this.listen();
       this.text.value ? this.show() : this.show(null);
-      root.hidden = false;
     }
 
     listen() {
@@ -57,7 +56,7 @@
       });
       this.root.querySelector(".clear").addEventListener("click", () => this.clear());
       for (const each of [this.range, this.invert, this.centre]) each.addEventListener("change", () => this.write());
-      this.file?.addEventListener("change", () => this.file.files.length && this.load(this.file.files[0]));
+      this.file.addEventListener("change", () => this.file.files.length && this.load(this.file.files[0]));
       paper.addEventListener("dragover", (event) => event.preventDefault());
       paper.addEventListener("drop", (event) => {
         event.preventDefault();
@@ -107,7 +106,7 @@
       this.image = null;
       this.held = false;
       this.text.value = "";
-      if (this.file) this.file.value = "";
+      this.file.value = "";
       this.show(null);
     }
 
@@ -116,7 +115,7 @@
         this.image = await createImageBitmap(file);
       } catch {
         this.clear();
-        this.file?.setAttribute("aria-invalid", "true");
+        this.file.setAttribute("aria-invalid", "true");
         return;
       }
       this.strokes = [];
@@ -155,6 +154,7 @@
           pen.fillRect(0, 0, canvas.width, canvas.height);
         }
         pen.imageSmoothingQuality = "high";
+        pen.imageSmoothingEnabled = scale < 1; // an image of the model's own size stays as it is
         pen.drawImage(this.image, (canvas.width - width) / 2, (canvas.height - height) / 2, width, height);
       } else {
         draw(pen, this.strokes.map((points) => points.map(this.fitted())), this.pen * FINE);

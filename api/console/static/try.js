@@ -5,6 +5,7 @@
   const form = document.getElementById("try");
   const answer = document.getElementById("answer");
   const button = document.getElementById("predict");
+  let asked = 0;
 
   const say = (text) => {
     const said = document.createElement("p");
@@ -37,6 +38,7 @@
     } finally {
       button.disabled = false;
       answer.removeAttribute("aria-busy");
+      answer.dataset.asked = ++asked;
     }
   });
 
