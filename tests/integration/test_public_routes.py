@@ -19,7 +19,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 #: What public routes answer other than 200.
 PUBLIC_ANSWERS = {"/health/ready": {200, 503}, "/docs/": {200, 308}, "/login": {200, 403}}
 EXAMPLES = {
-    **dict.fromkeys(("_id", "input_id", "job_id", "key_id"), "0" * 24),
+    **dict.fromkeys(("_id", "input_id", "job_id", "key_id", "result_id"), "0" * 24),
     "name": "m",
     "version": 1,
     "alias": "stable",
@@ -28,7 +28,7 @@ EXAMPLES = {
 
 STATIC = (
     "bootstrap.css", "almanac.css", "console.css", "almanac.js", "upload.js", "build.js", "try.js", "draw.js",
-    "almanac.svg",
+    "review.css", "times.js", "jobs.js", "results.js", "almanac.svg",
 )  # fmt: skip
 PAGES = {
     "/login",
@@ -41,6 +41,14 @@ CONSOLE = {
     "/console/models/<name>/versions/<int:version>",
     "/console/models/<name>/try",
     "/console/try",
+    "/console/models/<name>/truth",
+    "/console/jobs",
+    "/console/jobs/<ObjectId:job_id>",
+    "/console/matching",
+    "/console/results",
+    "/console/results/<ObjectId:result_id>",
+    "/console/results/<ObjectId:result_id>/image.png",
+    "/console/inputs/<ObjectId:input_id>/image.png",
 }
 DOCS = {
     "/docs",

@@ -34,6 +34,17 @@ def predict(page: Any) -> None:
     page.wait_for_selector("#stored, #answer [role=alert]")
 
 
+def open_first(page: Any) -> None:
+    page.click("tbody tr td a")
+    page.wait_for_selector("h1")
+
+
+def count_matches(page: Any) -> None:
+    page.wait_for_selector("#matches:has-text('match')")
+
+
+LEAST = "/console/results?model=digits&version=1&marked=no&order=least"
+
 PICTURES = [
     Picture("overview", "/", docs=True),
     Picture("models", "/console/models", docs=True),
@@ -44,6 +55,12 @@ PICTURES = [
     Picture("try-empty", "/console/models/digits/try"),
     Picture("try-table", "/console/models/irises/try", [predict]),
     Picture("try-choose", "/console/try"),
+    Picture("jobs", "/console/jobs?new=1&target=digits", [count_matches], docs=True),
+    Picture("job", "/console/jobs", [open_first]),
+    Picture("results", LEAST, docs=True),
+    Picture("result", LEAST, [open_first], docs=True),
+    Picture("results-empty", "/console/results?label=nothing"),
+    Picture("truth", "/console/models/digits/truth", docs=True),
     Picture("error", "/console/models/nothing"),
     Picture("api", "/api/v1/results"),
 ]

@@ -129,7 +129,7 @@ def test_a_table_of_features(
     [input_] = stored(client, "inputs")
     [result] = stored(client, "results")
     assert input_["data"] == [1, 2, 3.5]
-    assert page.link("The stored result") == f"/api/v1/results/{result['_id']}"
+    assert page.link("The stored result") == f"/console/results/{result['_id']}"
     assert page.link("its input") == f"/api/v1/inputs/{input_['_id']}"
     assert result["label"] in page.text
     # What is typed is there to be changed, and another time what the model saw last.
