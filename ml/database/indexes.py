@@ -36,9 +36,6 @@ INPUTS_VALIDATOR: dict[str, Any] = {
     }
 }
 
-#: The types of what is marked as true and can be compared with a label. Lists of these match too, as MongoDB has it.
-TRUTHS = ["string", "number", "bool"]
-
 INDEXES: dict[str, list[IndexModel]] = {
     "models": [
         IndexModel([("name", ASCENDING), ("version", DESCENDING)], name="name_version", unique=True),
@@ -77,7 +74,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel(
             [(name, ASCENDING) for name in ("model", "version", "owner", "truth", "label")],
             name="marked",
-            partialFilterExpression={"truth": {"$type": TRUTHS}},
+            partialFilterExpression={"truth": {"$exists": True}},
         ),
     ],
     "erased": [IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=ERASED_SECONDS)],

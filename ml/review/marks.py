@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 from pymongo.database import Database
 
 from ml.database.client import READ_MS, Document
-from ml.database.indexes import TRUTHS
 
 #: Pairs of truth and label: a version with more has no classes.
 MOST_PAIRS = 10_000
+#: The least text, number and truth value: MongoDB compares within a type, so each begins all of one.
+TYPES: tuple[Any, ...] = ("", -math.inf, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +53,19 @@ class Marks:
 
 def marks_of(db: Database[Document], model: str, version: int, scope: Mapping[str, Any]) -> Marks:
     """Those of a version's results in `scope`, read by the index of what is marked alone."""
-    marked = {"model": model, "version": version, **scope, "truth": {"$type": TRUTHS}}
-    pipeline: list[Document] = [
-        {"$match": marked},
-        {"$group": {"_id": {"truth": "$truth", "label": "$label"}, "count": {"$sum": 1}}},
-        {"$sort": {"count": -1, "_id": 1}},
-        {"$limit": MOST_PAIRS},
-    ]
     counts: dict[tuple[str, str | None], int] = {}
-    for group in db["results"].aggregate(pipeline, hint="marked", maxTimeMS=READ_MS):
-        truth, label = group["_id"].get("truth"), group["_id"].get("label")
-        if isinstance(truth, list):
-            continue
-        key = (truth_text(truth), label if isinstance(label, str) else None)
-        counts[key] = counts.get(key, 0) + group["count"]
+    for least in TYPES:
+        pipeline: list[Document] = [
+            {"$match": {"model": model, "version": version, **scope, "truth": {"$gte": least}}},
+            {"$group": {"_id": {"truth": "$truth", "label": "$label"}, "count": {"$sum": 1}}},
+            {"$sort": {"count": -1, "_id": 1}},
+            {"$limit": MOST_PAIRS},
+        ]
+        for group in db["results"].aggregate(pipeline, hint="marked", maxTimeMS=READ_MS):
+            truth, label = group["_id"].get("truth"), group["_id"].get("label")
+            if not isinstance(truth, list):  # of texts, which is no text
+                key = (truth_text(truth), label if isinstance(label, str) else None)
+                counts[key] = counts.get(key, 0) + group["count"]
     pairs = [Pair(truth, label, count) for (truth, label), count in counts.items()]
     return Marks(sorted(pairs, key=lambda pair: -pair.count))
 

@@ -15,7 +15,6 @@ from typing import Any, Literal
 from bson import ObjectId
 
 from ml.database.client import Document
-from ml.database.indexes import TRUTHS
 
 #: Results in a window.
 WINDOW = 5_000
@@ -150,11 +149,11 @@ def _conditions(wanted: Wanted) -> Iterator[tuple[str, Any]]:
         if value is not None:
             yield name, value
     if wanted.truth is not None:
-        yield "truth", {"$in": as_texts(wanted.truth), "$type": TRUTHS}
+        yield "truth", {"$in": as_texts(wanted.truth), "$exists": True}
     elif wanted.marked == "no":
         yield "truth", None
     elif wanted.marked is not None:
-        yield "truth", {"$type": TRUTHS}
+        yield "truth", {"$exists": True, "$ne": None}
     between = {"$gte": wanted.since, "$lte": wanted.until}
     if wanted.since is not None or wanted.until is not None:
         yield "_created", {operator: time for operator, time in between.items() if time is not None}
