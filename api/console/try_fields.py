@@ -154,14 +154,15 @@ def _value(one: InputField) -> Any:
         except (ValueError, RecursionError) as error:
             raise Incomplete(f"this is not JSON: {error}") from None
     values: list[Any] = []
-    wrong: list[str] = []
+    #: What is wrong, with the cells of which that is so.
+    wrong: dict[str, list[str]] = {}
     for cell in one.cells:
         try:
             values.append(_cell(one, cell))
         except Incomplete as error:
-            wrong.append(str(error))
+            wrong.setdefault(str(error), []).append(cell.label)
     if wrong:
-        raise Incomplete("; ".join(wrong))
+        raise Incomplete("; ".join(f"{', '.join(cells)}: {reason}" for reason, cells in wrong.items()))
     return nested(values, one.shape)
 
 
@@ -176,9 +177,9 @@ def _cell(one: InputField, cell: Cell) -> Any:
     try:
         number: int | float = int(text) if text.lstrip("+-").isdigit() else float(text)
     except ValueError:
-        raise Incomplete(f"{cell.label}: expected a number, got {text[:40] or 'nothing'}") from None
+        raise Incomplete(f"expected a number, got {text[:40] or 'nothing'}") from None
     if not math.isfinite(number):
-        raise Incomplete(f"{cell.label}: expected a finite number, got {text[:40]}")
+        raise Incomplete(f"expected a finite number, got {text[:40]}")
     return number
 
 

@@ -29,7 +29,9 @@ def predict_drawn(page: Any) -> None:
     page.click("summary:has-text('curl')")
 
 
-def predict(page: Any) -> None:
+def predict_iris(page: Any) -> None:
+    for place, value in enumerate(("5.9", "3.0", "4.2", "1.5")):
+        page.get_by_label(f"measures[{place}]").fill(value)
     page.click("#predict")
     page.wait_for_selector("#stored, #answer [role=alert]")
 
@@ -47,13 +49,13 @@ LEAST = "/console/results?model=digits&version=1&marked=no&order=least"
 
 PICTURES = [
     Picture("overview", "/", docs=True),
-    Picture("models", "/console/models", docs=True),
+    Picture("models", "/console/models"),
     Picture("upload", "/console/models?name=garden"),
     Picture("model", "/console/models/digits", docs=True),
     Picture("model-failed", "/console/models/broken"),
     Picture("try", "/console/models/digits/try", [predict_drawn], docs=True),
     Picture("try-empty", "/console/models/digits/try"),
-    Picture("try-table", "/console/models/irises/try", [predict]),
+    Picture("try-table", "/console/models/irises/try", [predict_iris]),
     Picture("try-choose", "/console/try"),
     Picture("jobs", "/console/jobs?new=1&target=digits", [count_matches], docs=True),
     Picture("job", "/console/jobs", [open_first]),

@@ -77,6 +77,10 @@ def test_what_is_filled_in_becomes_a_row() -> None:
     typed(fields, {**values, "x.0.1": "two", "x.0.2": "nan", "v.4": "["})
     with pytest.raises(Incomplete):
         row_of(fields)
+    typed(fields[:1], {})
+    with pytest.raises(Incomplete):
+        row_of(fields[:1])
+    assert fields[0].errors.pop() == "a[0][0], a[0][1], a[1][0], a[1][1]: expected a number, got nothing"
     assert [one.errors for one in fields] == [
         ["a[0][1]: expected a number, got two; a[1][0]: expected a finite number, got nan"],
         [],
