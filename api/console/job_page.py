@@ -77,6 +77,7 @@ def _page(job_id: ObjectId, message: str = "", status: int = 200) -> AlmanacResp
         message=message,
         state=state,
         ended=state in JOB_ENDED,
+        states=JOB_ENDED,
         wishes=_wishes(),
         allowed=JOB_CHANGES.get(state, ()),
         may_steer=may("jobs|item_lookup", "PATCH"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from axe_playwright_python.sync_playwright import Axe
 from bson import ObjectId
 from playwright.sync_api import Browser, Page, expect
@@ -164,19 +165,24 @@ def test_another_job_is_paused_resumed_and_canceled(watched: Watched, almanac: A
         page.get_by_role("button", name=button).click()
         expect(page.locator("h1 [data-state]")).to_have_text(re.compile(state))
     assert almanac.get(f"jobs/{id_}").json()["status"] == "canceled"
+    # Where there is no place for one more who listens, it is asked.
+    again = almanac.post("jobs", json=follow).json()["_id"]
+    page.route("**/events", lambda route: route.fulfill(status=503))
+    page = watched.open(f"/console/jobs/{again}")
+    expect(page.locator("[data-done]")).not_to_have_text("0", timeout=15_000)
+    patch(almanac, again, {"status": "canceled"})
+    expect(page.locator("h1 [data-state]")).to_have_text("canceled", timeout=15_000)
     # The list follows what runs too.
     other = almanac.post("jobs", json={**follow, "follow": False, "where": {"meta.bed": 1}}).json()["_id"]
     page = watched.open("/console/jobs")
     row = page.locator(f"[data-job='{other}']")
     expect(row.locator("[data-done]")).not_to_have_text("0", timeout=15_000)
-    almanac_patch(almanac, other, {"status": "canceled"})
+    patch(almanac, other, {"status": "canceled"})
     expect(row.locator("[data-state]")).to_have_text("canceled", timeout=15_000)
 
 
-def almanac_patch(almanac: Almanac, job: str, changes: dict[str, Any]) -> None:
-    """As a program does it."""
-    import requests
-
+def patch(almanac: Almanac, job: str, changes: dict[str, Any]) -> None:
+    """Change a job as a program does."""
     headers = {**almanac.headers, "If-Match": "*"}
     assert requests.patch(f"{almanac.url}/api/v1/jobs/{job}", json=changes, headers=headers, timeout=10).ok
 
@@ -242,6 +248,7 @@ def test_without_scripts_pages_do_the_same(browser: Browser, almanac: Almanac, t
     page.get_by_role("button", name="Count what matches").click()
     expect(page.locator("#matches")).to_have_text(f"{ROWS} inputs match.")
     expect(page.locator("#target")).to_have_value("iris")
+    page.get_by_label("Rows a second").fill("1")
     page.get_by_role("button", name="Submit the job").click()
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("h1 [data-state]")).to_have_text("canceled")

@@ -41,6 +41,11 @@ def open_first(page: Any) -> None:
     page.wait_for_selector("h1")
 
 
+def load_pictures(page: Any) -> None:
+    page.evaluate("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
+    page.wait_for_load_state("networkidle")
+
+
 def count_matches(page: Any) -> None:
     page.wait_for_selector("#matches:has-text('match')")
 
@@ -59,7 +64,7 @@ PICTURES = [
     Picture("try-choose", "/console/try"),
     Picture("jobs", "/console/jobs?new=1&target=digits", [count_matches], docs=True),
     Picture("job", "/console/jobs", [open_first]),
-    Picture("results", LEAST, docs=True),
+    Picture("results", LEAST, [load_pictures]),
     Picture("result", LEAST, [open_first], docs=True),
     Picture("results-empty", "/console/results?label=nothing"),
     Picture("truth", "/console/models/digits/truth", docs=True),

@@ -89,8 +89,7 @@ const one = document.getElementById("job");
 if (one?.dataset.events) {
   document.querySelector("#more-failed button").addEventListener("click", () => location.reload());
   const events = new EventSource(one.dataset.events);
-  const take = (event) => {
-    const job = JSON.parse(event.data);
+  const take = (job) => {
     const failed = show(one, job);
     if (job.status !== one.dataset.stateNow) {
       one.dataset.stateNow = job.status;
@@ -102,11 +101,28 @@ if (one?.dataset.events) {
     }
     document.getElementById("more-failed").hidden = failed <= Number(one.dataset.failedShown);
   };
-  events.addEventListener("progress", take);
+  events.addEventListener("progress", (event) => take(JSON.parse(event.data)));
   events.addEventListener("ended", (event) => {
-    take(event);
     events.close();
+    take(JSON.parse(event.data));
   });
+  // Where too many listen already, it is asked now and then.
+  const ask = async () => {
+    try {
+      const answer = await fetch(one.dataset.job, { headers: { Accept: "application/json" } });
+      if (answer.ok) {
+        const job = await answer.json();
+        take(job);
+        if (one.dataset.ended.split(" ").includes(job.status)) {
+          return;
+        }
+      }
+    } catch {
+      // Asked again in a moment.
+    }
+    setTimeout(ask, 2000);
+  };
+  events.addEventListener("error", () => events.readyState === EventSource.CLOSED && ask());
 }
 
 // The list: those that have not ended, asked for together, while somebody looks.
