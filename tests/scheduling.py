@@ -31,6 +31,7 @@ LONGEST = (
     "keras",
     "tests/end_to_end/test_builds.py",
     "tests/end_to_end/test_under_load.py",
+    "tests/end_to_end/test_console_jobs.py",
 )
 
 
