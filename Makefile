@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.made
 
-.PHONY: run setup test faults fuzz lint format bench stack stack-test lock clean
+.PHONY: run setup test faults fuzz lint format bench stack stack-test screenshots lock clean
 
 run: setup
 	@$(PY) run.py serve --demo
@@ -61,6 +61,10 @@ stack:
 
 stack-test: setup
 	@$(PY) -m tests.stack $(ARGS)
+
+# Pictures of the pages under build/screenshots. ARGS="--docs" writes those of the docs too, "--only try,models" takes some.
+screenshots: setup
+	@$(PY) -m tests.screenshots $(ARGS)
 
 # Writes the lock files anew from pyproject.toml; needs uv.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate

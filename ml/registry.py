@@ -82,6 +82,10 @@ class Registry:
             return ["the models collection was not read yet"]
         return [f"models are being loaded: {listed(self._missing())}"]
 
+    def queued(self) -> int:
+        """Rows that wait in this process for the models that are loaded."""
+        return sum(model.batcher.queued for model in list(self._loaded.live.values()))
+
     def refresh(self) -> Snapshot:
         """Read the collections again. Raises PyMongoError; what was known then stays known."""
         with self._reading:  # what was read first must not come last

@@ -54,6 +54,13 @@ from ml.prediction import record_of, wanted_outputs
 from ml.prediction_rows import rows_of
 from ml.registry import Registry
 from ml.results import labels_and_scores
+from ml.review import WINDOW as WINDOW
+from ml.review import Further as Further
+from ml.review import Marked as Marked
+from ml.review import Marks as Marks
+from ml.review import Review as Review
+from ml.review import Wanted as Wanted
+from ml.review import truth_text as truth_text
 from ml.signature import Signature as Signature
 from ml.signature import TensorSpec as TensorSpec
 from ml.slots import Record, Slot
@@ -125,6 +132,7 @@ class Service:
         self.keys = Keys(db)
         self.identity = Identity(db)
         self.refusals = Refusals(db)
+        self.review = Review(db)
         self.watching = Watching(db, self.limits.waits, self.admission)
         self._builder = Builder(db, cache / "builds", limits or BuildLimits(), executor)
 

@@ -9,7 +9,11 @@ from xdist.scheduler import LoadFileScheduling
 
 #: Files that use one server, or Keras in the tests' own process: to have that takes longer than most tests.
 TOGETHER = {
-    "digits": ("tests/end_to_end/test_commands.py", "tests/end_to_end/test_docs.py"),
+    "digits": (
+        "tests/end_to_end/test_commands.py",
+        "tests/end_to_end/test_console.py",
+        "tests/end_to_end/test_docs.py",
+    ),
     "faults": ("tests/faults/",),
     "keras": (
         "tests/integration/test_build.py",
@@ -29,6 +33,7 @@ LONGEST = (
     "tests/end_to_end/test_builds.py",
     "tests/end_to_end/test_hostile_models.py",
     "tests/end_to_end/test_under_load.py",
+    "tests/end_to_end/test_console_jobs.py",
 )
 
 

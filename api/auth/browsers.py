@@ -25,7 +25,18 @@ NAME = "id"
 TOKEN_HEADER = "X-CSRF-Token"  # noqa: S105 # nosec B105 # its name
 TOKEN_FIELD = "csrf_token"  # noqa: S105 # nosec B105 # its name
 #: Endpoints that are sent forms, and look at the token in them.
-FORMS = frozenset({"browse.submit", "log_in.log_out"})
+FORMS = frozenset(
+    {
+        "browse.submit",
+        "log_in.log_out",
+        "models_page.upload",
+        "model_page.change",
+        "try_page.predict",
+        "jobs_page.submit",
+        "job_page.steer",
+        "result_page.mark",
+    }
+)
 READS = ("GET", "HEAD", "OPTIONS")
 #: Of which kind is what was proven at log-in; the administrator's key is no document.
 RESOURCES = {"key": "keys", "user": "users", "admin": None}

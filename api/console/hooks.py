@@ -6,13 +6,41 @@ from urllib.parse import quote
 
 from flask import Flask, Response, redirect, request
 
-from api.console import browse, index, log_in, static_files
-from api.console.inner import Answered, Sent
-from api.console.negotiation import HTML, JSON, wants_page
+from api.console import (
+    browse,
+    job_page,
+    jobs_page,
+    log_in,
+    model_page,
+    models_page,
+    overview,
+    result_page,
+    results_page,
+    static_files,
+    truth_page,
+    try_page,
+)
+from api.console.error_page import error_page
+from api.console.inner import EVENT_STREAM, Answered, Sent
+from api.console.negotiation import CONSOLE, HTML, JSON, wants_page
 from api.console.pages import show
 from api.doors import PART
 
-EVENT_STREAM = "text/event-stream"
+#: The pages, each with routes of its own.
+PAGES = (
+    overview,
+    models_page,
+    model_page,
+    truth_page,
+    try_page,
+    jobs_page,
+    job_page,
+    results_page,
+    result_page,
+    log_in,
+    browse,
+    static_files,
+)
 #: Headers that tell about the JSON, and those that a page is to have too.
 CONDITIONS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_PREFER")
 CARRIED = ("Retry-After", "Allow")
@@ -20,7 +48,7 @@ CARRIED = ("Retry-After", "Allow")
 
 def register(app: Flask) -> None:
     """Put pages around an application. To be called after everything that makes or changes answers."""
-    for routes in (index, log_in, browse, static_files):
+    for routes in PAGES:
         app.register_blueprint(routes.blueprint)
     app.before_request(_unconditionally)
     app.after_request(_as_page)
@@ -51,7 +79,10 @@ def _as_page(response: Response) -> Response:
         return response
     reading = environ["REQUEST_METHOD"] in ("GET", "HEAD")
     path = request.path if reading else request.path.removeprefix("/browse")
-    page = show(Sent("GET", path, request.query_string.decode("latin-1") if reading else ""), answered)
+    if path == "/" or path.startswith(CONSOLE):
+        page = error_page(answered)
+    else:
+        page = show(Sent("GET", path, request.query_string.decode("latin-1") if reading else ""), answered)
     for name in CARRIED:
         if name in response.headers:
             page.headers[name] = response.headers[name]

@@ -22,6 +22,7 @@ from api.doors import PART
 from api.edge import MORE_HEADERS
 from api.requests import PARSED
 
+EVENT_STREAM = "text/event-stream"
 #: What of the browser's request holds for this one.
 KEPT = ("REMOTE_ADDR", "REMOTE_PORT", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "HTTP_HOST", "wsgi.url_scheme",
         "wsgi.errors", "wsgi.version", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once", "SCRIPT_NAME",
@@ -70,7 +71,9 @@ def ask(sent: Sent) -> Answered:
     # What the present request keeps for itself (g) is not this one's.
     with app.app_context(), app.request_context(environ):
         response: Response = app.full_dispatch_request()
-        data = b"" if response.is_streamed else response.get_data()
+        # Only events never end. Other bodies may come in pieces too, as Eve's refusals do.
+        endless = response.mimetype == EVENT_STREAM
+        data = b"" if endless else response.get_data()
         if response.is_streamed:
             response.close()
         return Answered(response.status_code, list(response.headers), response.mimetype or "", data)

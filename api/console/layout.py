@@ -8,7 +8,10 @@ from flask import g, render_template
 
 from api.auth import browsers
 from api.auth.caller import Caller
+from api.console.json_html import time_tag
+from api.console.navigation import navigation_of
 from api.console.operations import newest, readable
+from api.console.sizes import size_text
 from api.console.static_files import address
 from api.responses import AlmanacResponse
 
@@ -30,9 +33,12 @@ def page(template: str, status: int = 200, /, **values: Any) -> AlmanacResponse:
     html = render_template(
         template,
         caller=caller,
+        navigation=navigation_of(caller) if caller is not None else [],
         resources=readable(caller) if caller is not None else [],
         newest=newest,
         static=address,
+        time=time_tag,
+        bytes=size_text,
         csrf_token=browsers.token(),
         **values,
     )

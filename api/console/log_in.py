@@ -12,7 +12,6 @@ from flask import Blueprint, Response, current_app, g, redirect, request, sessio
 from api.auth.browsers import NAME, NOT_HERE, TOKEN_FIELD, browsers, check_token
 from api.auth.credentials import CHALLENGE, SHOWN, Authenticator
 from api.console import layout
-from api.console.negotiation import API
 from api.errors import ApiError, from_service
 from api.openapi.describe import no_operation
 from ml.errors import ServiceError
@@ -23,7 +22,7 @@ blueprint = Blueprint("log_in", __name__, template_folder="templates")
 
 #: A path of this server: what else a browser could take for another's is none.
 OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]{0,2000}\Z")
-START = f"{API}/"
+START = "/"
 
 
 @blueprint.route("/login", methods=["GET", "POST"])

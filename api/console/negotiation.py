@@ -15,8 +15,10 @@ JSON = "application/json"
 API = "/api/v1"
 #: What programs ask, or what has pages of its own.
 NEVER = ("/v1/", "/v2/", "/health/", "/metrics", "/openapi.json", "/docs", "/static/")
+#: Pages that are no URL of the API.
+CONSOLE = "/console/"
 #: What forms are sent to.
-FORMS = ("/browse/", "/login", "/logout")
+FORMS = ("/browse/", CONSOLE, "/login", "/logout")
 
 
 def wants_page(environ: WSGIEnvironment) -> bool:

@@ -21,7 +21,16 @@ OURS = Path(__file__).parent / "static"
 FILES = {
     "bootstrap.css": "text/css",
     "almanac.css": "text/css",
+    "console.css": "text/css",
+    "review.css": "text/css",
     "almanac.js": "text/javascript",
+    "times.js": "text/javascript",
+    "jobs.js": "text/javascript",
+    "results.js": "text/javascript",
+    "upload.js": "text/javascript",
+    "build.js": "text/javascript",
+    "try.js": "text/javascript",
+    "draw.js": "text/javascript",
     "almanac.svg": "image/svg+xml",
 }
 DARK = re.compile(r"(?<![\w-])\[data-bs-theme=dark\][^{}]*\{[^{}]*\}")

@@ -65,6 +65,17 @@ INDEXES: dict[str, list[IndexModel]] = {
             [("model", ASCENDING), ("version", ASCENDING), ("_created", DESCENDING)], name="model_version_created"
         ),
         IndexModel([("owner", ASCENDING), ("_created", DESCENDING)], name="owner_created"),
+        # What people look for among a job's rows, and what they marked: neither has an entry of other results.
+        IndexModel(
+            [("job", ASCENDING), ("_id", ASCENDING)],
+            name="failed_job",
+            partialFilterExpression={"status": "failed"},
+        ),
+        IndexModel(
+            [(name, ASCENDING) for name in ("model", "version", "owner", "truth", "label")],
+            name="marked",
+            partialFilterExpression={"truth": {"$exists": True}},
+        ),
     ],
     "erased": [IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=ERASED_SECONDS)],
     # Of processes that are gone.

@@ -92,7 +92,7 @@ def check_link(almanac: Almanac) -> None:
     page = {"Accept": "text/html"}
     with requests.Session() as browser:
         opened = browser.get(link, headers=page, timeout=30)
-        assert (opened.status_code, opened.url) == (200, f"{almanac.url}/api/v1/")
+        assert (opened.status_code, opened.url) == (200, f"{almanac.url}/")
         assert "Log out" in opened.text
         assert browser.get(f"{almanac.url}/api/v1/keys", timeout=30).status_code == 200
     assert requests.get(link, headers=page, timeout=30).status_code == 403

@@ -67,7 +67,7 @@ def log_in(watched: Watched) -> None:
     watched.open("/login")
     watched.page.get_by_label("API key").fill(ADMIN_KEY)
     watched.page.get_by_role("button", name="Log in with the key").click()
-    expect(watched.page.get_by_role("heading", level=1)).to_have_text("The API")
+    expect(watched.page.get_by_role("heading", level=1)).to_have_text("Overview")
 
 
 def barriers(page: Page, *rules: str) -> list[str]:
@@ -190,7 +190,7 @@ def test_forms_of_a_server_that_asks_for_no_key(browser: Browser, client: Any, t
 def test_everything_works_without_scripts(browser: Browser, url: str, documents: dict[str, str], api: Api) -> None:
     watched = Watched(browser, url, java_script_enabled=False)
     log_in(watched)
-    page = watched.page
+    page = watched.open("/api/v1/")
     page.get_by_role("link", name="Inputs", exact=True).click()
     page.get_by_text("Store a new input, or several").click()
     page.locator("#post-fields-data").fill("[1, 2]")

@@ -40,14 +40,42 @@ GET    /docs/swagger-ui.css                                     200 200 200 200 
 GET    /docs/swagger-ui-bundle.js                               200 200 200 200 200 200
 GET    /static/bootstrap.css                                    200 200 200 200 200 200
 GET    /static/almanac.css                                      200 200 200 200 200 200
+GET    /static/console.css                                      200 200 200 200 200 200
+GET    /static/upload.js                                        200 200 200 200 200 200
+GET    /static/build.js                                         200 200 200 200 200 200
+GET    /static/try.js                                           200 200 200 200 200 200
+GET    /static/draw.js                                          200 200 200 200 200 200
 GET    /static/almanac.js                                       200 200 200 200 200 200
+GET    /static/review.css                                       200 200 200 200 200 200
+GET    /static/times.js                                         200 200 200 200 200 200
+GET    /static/jobs.js                                          200 200 200 200 200 200
+GET    /static/results.js                                       200 200 200 200 200 200
 GET    /static/almanac.svg                                      200 200 200 200 200 200
 GET    /                                                        303 303 303 303 303 401
 GET    /login                                                   200 200 200 200 200 200
+GET    /console/jobs                                            200 200 200 200 200 401
+POST   /console/jobs                                            403 403 403 403 403 401
+GET    /console/matching                                        200 200 200 200 200 401
+GET    /console/jobs/<job_id>                                   200 404 200 404 200 401
+POST   /console/jobs/<job_id>                                   403 403 403 403 403 401
+GET    /console/results                                         200 200 200 200 200 401
+GET    /console/results/<result_id>                             200 404 200 404 200 401
+POST   /console/results/<result_id>                             403 403 403 403 403 401
+GET    /console/results/<result_id>/image.png                   404 404 404 404 404 401
+GET    /console/inputs/<input_id>/image.png                     404 404 404 404 404 401
+GET    /console/models/<name>/truth                             200 200 200 200 200 401
 POST   /login                                                   403 403 403 403 403 403
 POST   /logout                                                  303 303 303 303 303 401
 GET    /browse/<path>                                           303 303 303 303 303 401
 POST   /browse/<path>                                           403 403 403 403 403 401
+GET    /console/models                                          200 200 200 200 200 401
+POST   /console/models                                          403 403 403 403 403 401
+GET    /console/models/<name>                                   200 200 200 200 200 401
+GET    /console/models/<name>/versions/<version>                303 303 303 303 303 401
+POST   /console/models/<name>/versions/<version>                403 403 403 403 403 401
+GET    /console/models/<name>/try                               200 200 403 200 200 401
+POST   /console/models/<name>/try                               403 403 403 403 403 401
+GET    /console/try                                             303 303 403 303 303 401
 GET    /metrics                                                 403 403 403 403 200 401
 GET    /api/v1/                                                 200 200 200 200 200 401
 
@@ -116,7 +144,7 @@ GET    /api/v1/audit/<_id>                                      403 403 403 403 
 TABLE += "".join(spoken.TABLE for spoken in SPOKEN.values())
 
 #: Parts of rules that are the id of a document.
-IDS = ("_id", "input_id", "job_id", "key_id")
+IDS = ("_id", "input_id", "job_id", "key_id", "result_id")
 OWNED = ("inputs", "results", "jobs", "deliveries")
 #: What only alice's documents hold; in the shape of a user's name, which is one too.
 MARK = "marked-by-alice"
@@ -293,4 +321,6 @@ class World:
 
 def resource_of(rule: str) -> str:
     """The resource below which a rule is, or nothing."""
+    if rule.startswith("/console/"):
+        return rule.split("/")[2]
     return rule.split("/")[3] if rule.startswith("/api/") and rule.count("/") > 2 else ""

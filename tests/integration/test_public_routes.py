@@ -28,16 +28,36 @@ PUBLIC_ANSWERS = {
     "/login": {200, 403},
 }
 EXAMPLES = {
-    **dict.fromkeys(("_id", "input_id", "job_id", "key_id"), "0" * 24),
+    **dict.fromkeys(("_id", "input_id", "job_id", "key_id", "result_id"), "0" * 24),
     "name": "m",
     "version": 1,
     "alias": "stable",
     "path": "api/v1/inputs",
 }
 
+STATIC = (
+    "bootstrap.css", "almanac.css", "console.css", "almanac.js", "upload.js", "build.js", "try.js", "draw.js",
+    "review.css", "times.js", "jobs.js", "results.js", "almanac.svg",
+)  # fmt: skip
 PAGES = {
     "/login",
-    *(f"/static/{name}" for name in ("bootstrap.css", "almanac.css", "almanac.js", "almanac.svg")),
+    *(f"/static/{name}" for name in STATIC),
+}
+CONSOLE = {
+    "/",
+    "/console/models",
+    "/console/models/<name>",
+    "/console/models/<name>/versions/<int:version>",
+    "/console/models/<name>/try",
+    "/console/try",
+    "/console/models/<name>/truth",
+    "/console/jobs",
+    "/console/jobs/<ObjectId:job_id>",
+    "/console/matching",
+    "/console/results",
+    "/console/results/<ObjectId:result_id>",
+    "/console/results/<ObjectId:result_id>/image.png",
+    "/console/inputs/<ObjectId:input_id>/image.png",
 }
 DOCS = {
     "/docs",
@@ -147,7 +167,7 @@ def test_the_rules_are_those_of_the_contract(mock_api: Api) -> None:
         "/openapi.json",
         *DOCS,
         *PAGES,
-        "/",
+        *CONSOLE,
         "/logout",
         "/browse/<path:path>",
         "/api/v1/",

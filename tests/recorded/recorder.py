@@ -11,7 +11,7 @@ from api.dialects import DIALECTS
 from tests.recorded.described import Answer, Described, Json
 
 #: Pages for people, and the files that they are made of: the document is about what answers programs.
-LEFT_OUT = re.compile(r"/(docs(/.*)?|login|logout|static/.*|browse/.*)?\Z")
+LEFT_OUT = re.compile(r"/(docs(/.*)?|login|logout|static/.*|browse/.*|console/.*)?\Z")
 #: What is answered where there is no such path, or no such method of it.
 NO_OPERATION = frozenset({400, 401, 403, 404, 405, 429, 503})
 #: Headers of HTTP itself, which mean here what they mean everywhere, and those that the document names for all.

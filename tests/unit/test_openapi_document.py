@@ -57,7 +57,21 @@ def test_it_is_what_somebody_looked_at() -> None:
 
 
 #: Pages for people, and what they are made of.
-PAGES = ("docs.", "static_files.", "log_in.", "browse.", "index.")
+PAGES = (
+    "docs.",
+    "static_files.",
+    "log_in.",
+    "browse.",
+    "overview.",
+    "models_page.",
+    "model_page.",
+    "truth_page.",
+    "try_page.",
+    "jobs_page.",
+    "job_page.",
+    "results_page.",
+    "result_page.",
+)
 
 
 def test_everything_is_described(app: Eve) -> None:

@@ -20,7 +20,7 @@ from tests.integration.console.conftest import SECRET
 from tests.integration.identity.people import MATCH, PASSWORD, make_key, make_user
 from tests.integration.rest import ROW, Client, stored
 
-HOME = "/api/v1/"
+HOME = "/"
 
 
 def is_in(visitor: Visitor) -> bool:

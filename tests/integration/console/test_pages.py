@@ -379,18 +379,27 @@ def test_pages_are_quick_with_a_hundred_thousand_results(
     paths = [href for _, href in home.links if href.startswith("/api/v1/")]
     paths += ["/api/v1/results?sort=-_id&page=3", f"/api/v1/results/{ids[5]}"]
     paths += [f'/api/v1/results?where={{"input":"{ids[7]}"}}&sort=-_id', "/api/v1/models/sums/predict", "/login"]
+    assert all("limit" in count or any("$limit" in step for step in count["pipeline"]) for count in commands.counts)
+    commands.counts.clear()  # of the overview, where the log-in led to
     for path in dict.fromkeys(paths):
-        took = []
-        for _ in range(3):
-            began = time.perf_counter()
-            assert one.open(path).status_code == 200
-            took.append(time.perf_counter() - began)
-        assert min(took) < 0.15, (path, took)
+        assert_quick(one, path)
     assert commands.counts == []
     one.open("/api/v1/results?count=true")
     assert len(commands.counts) == 1
+    for path in ("/", "/console/models", "/console/models/sums", "/console/models/sums/try"):
+        assert_quick(one, path)
     app.extensions["service"].close()
     listening.close()
+
+
+def assert_quick(one: Visitor, path: str) -> None:
+    """The quickest of three: other tests are under way on this machine."""
+    took = []
+    for _ in range(3):
+        began = time.perf_counter()
+        assert one.open(path).status_code == 200
+        took.append(time.perf_counter() - began)
+    assert min(took) < 0.15, (path, took)
 
 
 def test_a_page_is_made_anew_whatever_the_browser_kept(visitor: Visitor, admin: Api) -> None:

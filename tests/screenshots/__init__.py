@@ -1,0 +1,1 @@
+"""`make screenshots`: pictures of the pages, for the docs and for who changes them to look at."""
