@@ -34,6 +34,18 @@ MANY = 100_000
 FEW = 500
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _sound(_client: Client) -> None:
+    _forget_lists(_client)
+
+
+def _forget_lists(client: Client) -> None:
+    """Make the indexes anew: one that ever had a list in it, as other tests store, has no order and tells no values."""
+    db = database_of(client)
+    db["results"].drop_indexes()
+    prepare(db)
+
+
 def walk(review: Review, wanted: Wanted, scope: dict[str, Any]) -> list[ObjectId]:
     """All ids, window by window."""
     found: list[ObjectId] = []
@@ -205,9 +217,7 @@ def many(_client: Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     for name in db.list_collection_names():
         if name != "meta":
             db[name].delete_many({})
-    # An index that ever had a list in it tells no values any more without their documents.
-    db["results"].drop_index("marked")
-    prepare(db)
+    _forget_lists(_client)
     add_stub(_client, tmp_path_factory.mktemp("stub"), classes=["a", "b"])
     ids = ObjectId()
     for chunk in range(0, MANY, 10_000):
