@@ -107,6 +107,7 @@ def test_newest_results_and_jobs_are_read_in_the_order_of_an_index(
     assert "SORT" not in set(stages(plan["queryPlanner"]["winningPlan"]))
 
 
+@pytest.mark.usefixtures("sound")
 def test_counts_read_the_index_alone(db: Any) -> None:
     results(db, "alice", [1.0] * 30)
     where = {"owner": "alice", "_created": {"$gte": AT - timedelta(minutes=1), "$lt": AT}}
