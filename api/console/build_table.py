@@ -32,7 +32,7 @@ class BuildTable:
     rows: list[Row]
     log: str
     seconds: float | None
-    attempts: int | None
+    attempts: float | None
     started: str | None
 
 
@@ -40,17 +40,17 @@ def build_table(version: Mapping[str, Any]) -> BuildTable:
     """Of a version's document as the API gives it; whatever of it is missing is left out."""
     build = version.get("build")
     build = build if isinstance(build, Mapping) else {}
-    table = [row for row in build.get("table", ()) if isinstance(row, Mapping)]
+    table = [row for row in _listed(build.get("table")) if isinstance(row, Mapping)]
     sizes = sorted({int(size) for row in table for size in _times(row) if str(size).isdigit()})
-    ways = build.get("ways") or [{}]
+    ways = [way for way in _listed(build.get("ways")) if isinstance(way, Mapping)] or [{}]
     chosen = (ways[0].get("executor"), ways[0].get("threads"))
     log = build.get("log") or []
     return BuildTable(
         sizes=sizes,
         rows=[_row(row, sizes, chosen) for row in table],
         log="\n".join(map(str, log)) if isinstance(log, list) else str(log),
-        seconds=build.get("seconds"),
-        attempts=build.get("attempts"),
+        seconds=_number(build.get("seconds")),
+        attempts=_number(build.get("attempts")),
         started=build.get("started"),
     )
 
@@ -68,7 +68,7 @@ def _row(row: Mapping[str, Any], sizes: list[int], chosen: tuple[Any, Any]) -> R
     if executor == "keras":
         proof = "the yardstick"
     elif ok:
-        proof = f"equal on {row.get('rows', 0):,} rows, at most {row.get('worst', 0):.1e} off"
+        proof = f"equal on {_number(row.get('rows')) or 0:,} rows, at most {_number(row.get('worst')) or 0:.1e} off"
     else:
         proof = str(row.get("reason", "not equal"))
     times = _times(row)
@@ -80,6 +80,14 @@ def _row(row: Mapping[str, Any], sizes: list[int], chosen: tuple[Any, Any]) -> R
         ok=ok,
         times=[milliseconds(times.get(str(size))) for size in sizes],
     )
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, (int, float)) else None
 
 
 def _times(row: Mapping[str, Any]) -> Mapping[str, Any]:

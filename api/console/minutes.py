@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo.database import Database
+from pymongo.errors import ExecutionTimeout
 
 from api.console.recent import MOST_MS, Part
 from ml.database.client import Document
@@ -21,8 +22,10 @@ MINUTES = 60
 BUDGET = 0.05
 #: Results that are counted together, before minutes are counted one by one.
 MOST_AT_ONCE = 10_000
-#: More in a minute are not counted: reading so many entries of an index takes some 30 ms.
-MOST = 100_000
+#: More in a minute are not counted: reading so many entries of an index takes some 15 ms.
+MOST = 50_000
+#: A count that takes longer is given up, as one that there was no time for.
+MOST_COUNT_MS = 100
 #: Seconds after its end when a minute is whole: documents are stamped a little before they are stored.
 SETTLED = 15
 #: Callers whose minutes are kept.
@@ -89,8 +92,13 @@ class Minutes:
                 del kept[minute]
         return kept
 
-    def _count(self, part: Part, minute: datetime) -> int:
+    def _count(self, part: Part, minute: datetime) -> int | None:
         where: dict[str, Any] = {**part[0], "_created": {"$gte": minute, "$lt": minute + timedelta(minutes=1)}}
-        # Not count_documents: this command counts entries of the index alone.
-        answer = self._db.command("count", "results", query=where, hint=part[1], limit=MOST, maxTimeMS=MOST_MS)
+        try:
+            # Not count_documents: this command counts entries of the index alone.
+            answer = self._db.command(
+                "count", "results", query=where, hint=part[1], limit=MOST, maxTimeMS=MOST_COUNT_MS
+            )
+        except ExecutionTimeout:
+            return None
         return int(answer["n"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from flask import current_app
 
@@ -23,6 +25,8 @@ MOST_JOBS = 50
 MOST_WAITING = 1000
 MOST_ERRORS = 8
 
+#: Of a document that says nothing of when.
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 TIMES = {"_created": True, "model": True, "version": True, "status": True, "error": True, "timing": True, "job": True}
 
 
@@ -64,7 +68,7 @@ def overview_of(caller: Caller) -> Overview:
     parts = parts_of(service, caller)
     newest = list(newest_results(service, parts, MOST_RESULTS, TIMES))
     jobs = list(newest_jobs(service, caller, MOST_JOBS))
-    times = sorted(_milliseconds(one["timing"]) for one in newest if "job" not in one and one.get("timing"))
+    times = sorted(_milliseconds(_dict(one.get("timing"))) for one in newest if "job" not in one and one.get("timing"))
     failed = service.db["models"].find({"state": "failed"}, {"build": False}, max_time_ms=MOST_MS)
     models = list(failed.sort("_id", -1).limit(MOST_ERRORS))
     return Overview(
@@ -99,6 +103,11 @@ def _milliseconds(timing: Mapping[str, Any]) -> float:
     return sum(float(timing[name]) for name in ("queue_ms", "compute_ms") if isinstance(timing.get(name), (int, float)))
 
 
+def _dict(value: Any) -> Mapping[str, Any]:
+    """A field as what it should be: other programs write documents, too."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def _jobs(service: Service, caller: Caller, status: str) -> int:
     where = {"status": status, **caller.scope("jobs")}
     answer = service.db.command(
@@ -111,17 +120,17 @@ def _troubles(results: list[Document], jobs: list[Document], models: list[Docume
     found = []
     for one in results:
         if one.get("status") == "failed":
-            why = (one.get("error") or {}).get("message", "")
+            why = _dict(one.get("error")).get("message", "")
             found.append((one, f"Result of {one.get('model')}:{one.get('version')}", "results", why))
     for one in jobs:
-        progress = one.get("progress") or {}
+        progress = _dict(one.get("progress"))
         if one.get("status") == "failed":
             found.append((one, f"Job over {one.get('model')}", "jobs", one.get("error") or ""))
         elif progress.get("failed"):
-            rows = f"{progress['failed']:,} of {progress.get('done', 0):,} rows failed"
+            rows = f"{progress['failed']} of {progress.get('done', 0)} rows failed"
             found.append((one, f"Job over {one.get('model')}", "jobs", rows))
     for one in models:
-        found.append((one, f"Build of {one['name']}:{one['version']}", "models", one.get("error") or ""))
+        found.append((one, f"Build of {one.get('name')}:{one.get('version')}", "models", one.get("error") or ""))
     found.sort(key=lambda each: _at(each[0]), reverse=True)
     return [
         Trouble(_at(one), what, _address(kind, one), str(why)[:300]) for one, what, kind, why in found[:MOST_ERRORS]
@@ -129,11 +138,12 @@ def _troubles(results: list[Document], jobs: list[Document], models: list[Docume
 
 
 def _at(document: Document) -> str:
-    at = document.get("_updated") or document.get("_created") or document["_id"].generation_time
-    return str(at.strftime("%Y-%m-%dT%H:%M:%S.000Z"))
+    times = [document.get("_updated"), document.get("_created"), getattr(document["_id"], "generation_time", None)]
+    at = next((at for at in times if isinstance(at, datetime)), EARLIEST)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def _address(kind: str, document: Document) -> str:
     if kind == "models":
-        return f"/console/models/{document['name']}?version={document['version']}"
+        return f"/console/models/{quote(str(document.get('name')), safe='')}?version={document.get('version')}"
     return f"{API}/{kind}/{document['_id']}"

@@ -112,8 +112,8 @@ def fill(found: Sequence[InputField], row: Any) -> None:
     """Put a row in the form of predict into empty fields, as far as it fits."""
     for one in found:
         value = row if len(found) == 1 else row.get(one.spec.name) if isinstance(row, Mapping) else None
-        if value is None:
-            continue
+        if value is None or (isinstance(value, Mapping) and "shape" in value):
+            continue  # not there, or so long that it is only described
         flat = flattened(value)
         if one.kind == "table" and len(flat) == len(one.cells):
             for cell, item in zip(one.cells, flat, strict=True):

@@ -18,6 +18,7 @@ from api.console.try_answer import TryAnswer, answer_of
 from api.console.try_fields import Incomplete, fields_of, fill, row_of, typed
 from api.console.try_ranges import OTHERWISE, RANGES, newest_rows, range_of
 from api.console.versions import listed
+from api.errors import ApiError
 from api.openapi.describe import no_operation
 from api.responses import AlmanacResponse
 from ml.service import Service, Signature
@@ -72,7 +73,10 @@ class Trial:
         service: Service = current_app.extensions["service"]
         # It is loaded from now on, while the form is filled in.
         self.meant = service.registry.meant(name, self.version, self.alias if self.version is None else None).version
-        self.signature = Signature.from_document(self.meant.document)
+        try:
+            self.signature = Signature.from_document(self.meant.document)
+        except (KeyError, TypeError, ValueError):  # another program's
+            raise ApiError(409, f"the document of {self.meant} does not say what it takes") from None
         self.fields = fields_of(self.signature)
         self.range = OTHERWISE
         self.problem: dict[str, Any] = {}

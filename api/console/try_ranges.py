@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bson import ObjectId
 from flask import current_app
 
 from api.auth.caller import Caller
-from api.console.recent import newest_results, parts_of
+from api.console.recent import MOST_MS, newest_results, parts_of
 from api.console.try_fields import flattened
 from api.present import present
 from ml.service import Service
@@ -34,12 +35,13 @@ def newest_rows(caller: Caller, model: str, version: int) -> list[Any]:
         parts = [part for part in parts if part[0] == {"model": model, "version": version}]
     fields = {"model": True, "version": True, "input": True}
     found = newest_results(service, parts, MOST_RESULTS, fields)
-    ids = [one["input"] for one in found if (one["model"], one.get("version")) == (model, version) and "input" in one]
+    of_it = [one for one in found if (one.get("model"), one.get("version")) == (model, version)]
+    ids = [one["input"] for one in of_it if isinstance(one.get("input"), ObjectId)]
     wanted = list(dict.fromkeys(ids))[:MOST_INPUTS]
     if not wanted:
         return []
     query = {"_id": {"$in": wanted}, **caller.scope("inputs")}
-    there = {one["_id"]: one for one in service.db["inputs"].find(query, {"data": True}, max_time_ms=2000)}
+    there = {one["_id"]: one for one in service.db["inputs"].find(query, {"data": True}, max_time_ms=MOST_MS)}
     rows = [present("inputs", there[id_], short=True)["data"] for id_ in wanted if id_ in there]
     return [_plain(row) for row in rows]
 

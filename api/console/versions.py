@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -39,13 +39,43 @@ class Listed:
 def listed(where: Json, page: int = 1, most: int = MOST) -> Listed:
     """Versions by name, of each the newest first, as the API lists them."""
     body = _asked(where, projection=json.dumps(dict.fromkeys(SHORT, 1)), page=str(page), max_results=str(most))
-    return Listed(body["_items"], "next" in body["_links"])
+    return Listed([made for one in body["_items"] if (made := sound(one)) is not None], "next" in body["_links"])
 
 
 def whole(name: str, version: int) -> dict[str, Any] | None:
     """One version with its build; None where there is none."""
     found = _asked({"name": name, "version": version}, max_results="1")["_items"]
-    return found[0] if found else None
+    return sound(found[0]) if found else None
+
+
+def sound(document: Json) -> dict[str, Any] | None:
+    """A version without what is of another type than a version has, as other programs write; None where it is none."""
+    if not all(isinstance(document.get(name), kind) for name, kind in NEEDED.items()):
+        return None
+    kept = {
+        name: value
+        for name, value in document.items()
+        if name not in KINDS or (isinstance(value, list) and all(KINDS[name](one) for one in value))
+    }
+    return {**kept, **{name: kept[name] if isinstance(kept.get(name), str) else "" for name in TEXTS}}
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("shape"), list) and {"name", "dtype"} <= value.keys()
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+NEEDED: Mapping[str, type] = {"name": str, "version": int, "state": str}
+TEXTS = ("_created", "description")
+KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "aliases": _is_text,
+    "classes": _is_text,
+    "inputs": _is_tensor,
+    "outputs": _is_tensor,
+}
 
 
 def may_change(caller: Caller, document: Json) -> bool:

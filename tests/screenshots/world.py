@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
+import sys
+import tempfile
 import zipfile
 from datetime import timedelta
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 from bson import ObjectId
@@ -39,11 +43,6 @@ def mark(results: Any) -> None:
 
 def irises_model() -> bytes:
     """A small network over four measures, trained a little."""
-    import subprocess
-    import sys
-    import tempfile
-    from pathlib import Path
-
     code = """
 import sys, keras, numpy as np
 from sklearn.datasets import load_iris

@@ -56,3 +56,31 @@ def test_other_documents_of_other_programs(visitor: Visitor, client: Client, res
         if href.startswith(f"/api/v1/{resource}/"):
             page = visitor.page(href)
             assert page.status == 200, href
+
+
+PLAIN = {"state": "available", "version": 1}
+
+
+@pytest.mark.parametrize("common", [{}, PLAIN, {**PLAIN, "executor": "stub"}, {**PLAIN, "state": "failed"}])
+def test_the_console_over_documents_of_other_programs(visitor: Visitor, client: Client, common: dict[str, Any]) -> None:
+    db = database_of(client)
+    more: list[dict[str, Any]] = [
+        {"build": {"table": [{"ms": 5, "ok": True, "rows": "x"}, 5], "ways": [5], "log": 5, "seconds": "x"}},
+        {"inputs": [{"name": "x", "dtype": "FP32", "shape": "x"}], "outputs": [5], "aliases": [5], "classes": ["a", 5]},
+        {"inputs": [{"name": "x", "dtype": "none", "shape": [2]}], "outputs": [], "size": "x", "description": 5},
+        {"inputs": [{"name": "x", "dtype": "FP32", "shape": ["a"]}], "outputs": [], "_created": 5, "error": [5]},
+    ]
+    db["models"].insert_many(
+        [{"name": f"n{number}", **odd, **common} for number, odd in enumerate([*ODD, *more]) if "name" not in odd]
+    )
+    for name in ("results", "jobs"):
+        db[name].insert_many([{"model": "n1", "version": 1, **odd} for odd in [*ODD, {"status": "failed"}]])
+    assert visitor.page("/").status == 200
+    page = visitor.page("/console/models")
+    assert page.status == 200
+    for _, href in page.links:
+        if href.startswith("/console/models/"):
+            page = visitor.page(href)
+            assert page.status in ((200, 409) if href.endswith("/try") else (200,)), href
+            assert "<script>alert" not in page.source
+    assert visitor.page("/console/try").status == 200
