@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from api import create_app
+from ml.database.client import database_of
+from ml.database.indexes import prepare
 from ml.identity.keys import create_key
 from settings import Settings
 from tests.conftest import ADMIN_KEY, Api
@@ -16,6 +18,19 @@ from tests.integration.console.browser import Visitor
 from tests.integration.rest import Client
 
 SECRET = "a secret of tests, which is long enough"
+
+
+def forget_lists(client: Client) -> None:
+    """Make the indexes anew: one that ever had a list in it, as other tests store, has no order and tells no values."""
+    db = database_of(client)
+    db["results"].drop_indexes()
+    prepare(db)
+
+
+@pytest.fixture
+def sound(_client: Client) -> None:
+    """Indexes of results as they are where nobody stored lists."""
+    forget_lists(_client)
 
 
 @pytest.fixture

@@ -253,7 +253,7 @@ def test_what_documents_hold_is_text_on_pages(db: Any, visitor: Visitor, client:
 
 @pytest.mark.parametrize(
     "document",
-    [{}, {"status": ["x"], "progress": "y", "where": 3}, {"progress": {"total": "x", "done": -1}, "webhook": "z"}],
+    [{}, {"status": {"x": 1}, "progress": "y", "where": 3}, {"progress": {"total": "x", "done": -1}, "webhook": "z"}],
 )
 def test_what_other_programs_stored_is_shown_somehow(db: Any, visitor: Visitor, document: dict[str, Any]) -> None:
     id_ = db["jobs"].insert_one(document).inserted_id

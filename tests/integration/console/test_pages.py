@@ -350,6 +350,7 @@ class Commands(monitoring.CommandListener):
     def failed(self, event: Any) -> None: ...
 
 
+@pytest.mark.usefixtures("sound")
 def test_pages_are_quick_with_a_hundred_thousand_results(
     mongod: str, client: Client, tmp_path: Any, serve: Callable[..., Any]
 ) -> None:

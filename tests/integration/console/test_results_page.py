@@ -280,7 +280,7 @@ def test_what_documents_hold_is_text_on_pages(db: Any, client: Client, stub: Any
 @pytest.mark.parametrize(
     "document",
     [
-        {"model": 7, "version": "x", "status": ["a"], "label": {"a": 1}, "score": "x", "truth": {"a": 1}},
+        {"model": 7, "version": "x", "status": {"a": 1}, "label": {"a": 1}, "score": "x", "truth": {"a": 1}},
         {"output": [1, 2], "input": "x", "job": "y", "error": "no", "timing": "x", "_created": "x", "meta": 3},
         {
             "output": {"y": {"dtype": "FP32", "shape": "x", "data": 1}},

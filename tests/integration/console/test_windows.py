@@ -17,14 +17,13 @@ from pymongo.monitoring import CommandListener, CommandStartedEvent
 from api import create_app
 from ml.database import client as database_client
 from ml.database.client import connect, database_of
-from ml.database.indexes import prepare
 from ml.identity.keys import create_key
 from ml.review import Review, Wanted, windows
 from ml.review.marks import truth_text
 from settings import Settings
 from tests.conftest import ADMIN_KEY, add_stub
 from tests.integration.console.browser import Visitor
-from tests.integration.console.conftest import SECRET
+from tests.integration.console.conftest import SECRET, forget_lists
 from tests.integration.console.results import BEGAN, insert_result, result
 from tests.integration.rest import Client
 
@@ -32,6 +31,11 @@ JOB = ObjectId("a" * 24)
 MANY = 100_000
 #: Beyond what its window has, a page reads a few documents: models, the caller, one result.
 FEW = 500
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _sound(_client: Client) -> None:
+    forget_lists(_client)
 
 
 def walk(review: Review, wanted: Wanted, scope: dict[str, Any]) -> list[ObjectId]:
@@ -205,9 +209,7 @@ def many(_client: Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     for name in db.list_collection_names():
         if name != "meta":
             db[name].delete_many({})
-    # An index that ever had a list in it tells no values any more without their documents.
-    db["results"].drop_index("marked")
-    prepare(db)
+    forget_lists(_client)
     add_stub(_client, tmp_path_factory.mktemp("stub"), classes=["a", "b"])
     ids = ObjectId()
     for chunk in range(0, MANY, 10_000):
