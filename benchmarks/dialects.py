@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import struct
-import sys
-import tempfile
 import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe, in_a_line
+from benchmarks.part import carried_out, keep
 from benchmarks.report import Measured, line, median, progress, ratio
 from benchmarks.rows import WARM_CONNECTIONS, WARM_SECONDS
 from benchmarks.servers import JSON, ROW, Asked, Server, almanac, register, save_model, threads_for
-from benchmarks.serving import FAILURES
 
 NATIVE = "native, JSON"
 MODEL = "mlp"
@@ -109,14 +107,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=1, help="in each request; %(default)s")
     parser.add_argument("--json", type=Path, help="a file for everything that was measured")
     given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="almanac-bench-") as directory:
-        try:
-            found, about = measure(given.seconds, tuple(given.connections), given.runs, given.rows, Path(directory))
-        except FAILURES as error:
-            sys.exit(f"make bench: {error}")
+    found, about = carried_out(measure, given.seconds, tuple(given.connections), given.runs, given.rows)
     print(text(found, about))
-    if given.json is not None:
-        given.json.write_text(json.dumps({"machine": about, "measured": found}, indent=1) + "\n")
+    keep(given.json, about, measured=found)
 
 
 if __name__ == "__main__":

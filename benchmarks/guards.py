@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import shutil
-import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe, in_a_line
+from benchmarks.part import carried_out, keep
 from benchmarks.report import Measured, line, median, progress, ratio
 from benchmarks.rows import WARM_CONNECTIONS, WARM_SECONDS
 from benchmarks.servers import STORED, UNSTORED, Asked, almanac, register, save_model, threads_for
-from benchmarks.serving import FAILURES
 from settings import Settings
 
 ON, OFF = "all on", "identity and limits off"
@@ -81,14 +78,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=5, help="the table has their medians; %(default)s")
     parser.add_argument("--json", type=Path, help="a file for everything that was measured")
     given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="almanac-bench-") as directory:
-        try:
-            found, about = measure(given.seconds, tuple(given.connections), given.runs, Path(directory))
-        except FAILURES as error:
-            sys.exit(f"make bench: {error}")
+    found, about = carried_out(measure, given.seconds, tuple(given.connections), given.runs)
     print(text(found, about))
-    if given.json is not None:
-        given.json.write_text(json.dumps({"machine": about, "measured": found}, indent=1) + "\n")
+    keep(given.json, about, measured=found)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import statistics
 import sys
-import tempfile
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
@@ -18,10 +16,10 @@ import requests
 from pymongo import MongoClient
 
 from benchmarks.machine import describe, in_a_line
+from benchmarks.part import carried_out, keep
 from benchmarks.report import Measured, line, median, progress, select
 from benchmarks.rows import WARM_CONNECTIONS, WARM_SECONDS
 from benchmarks.servers import STORED, Asked, Server, almanac, register, save_model, threads_for
-from benchmarks.serving import FAILURES
 from tests.hostile_models import CORPUS
 
 BEFORE, THROWN, AFTER = "before", "while they are thrown", "after"
@@ -134,14 +132,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=5, help="before and after; %(default)s")
     parser.add_argument("--json", type=Path, help="a file for everything that was measured")
     given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="almanac-bench-") as directory:
-        try:
-            found, ends, about = measure(given.seconds, given.connections, given.runs, Path(directory))
-        except FAILURES as error:
-            sys.exit(f"make bench: {error}")
+    found, ends, about = carried_out(measure, given.seconds, given.connections, given.runs)
     print(text(found, ends, given.connections, about))
-    if given.json is not None:
-        given.json.write_text(json.dumps({"machine": about, "measured": found, "files": ends}, indent=1) + "\n")
+    keep(given.json, about, measured=found, files=ends)
     if not all(end["expected"] for end in ends):
         sys.exit("make bench: a file did not end as it should")
 

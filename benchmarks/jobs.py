@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import sys
-import tempfile
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -22,11 +19,11 @@ from pymongo.database import Database
 from benchmarks.loop import rows_a_second as loop
 from benchmarks.machine import describe, in_a_line
 from benchmarks.npy import executor_alone
+from benchmarks.part import carried_out, keep
 from benchmarks.processes import deepest, pss
 from benchmarks.report import Measured, line, median, progress, ratio
 from benchmarks.rest import Rest
 from benchmarks.servers import STORED, THREADS, almanac, register, save_model
-from benchmarks.serving import FAILURES
 
 ROWS, SMALL_ROWS = 100_000, 1_000_000
 #: Values of a row of the first kind, which is packed, and of a small one.
@@ -225,14 +222,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each load; %(default)s")
     parser.add_argument("--json", type=Path, help="a file for everything that was measured")
     given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="almanac-bench-") as directory:
-        try:
-            found, about = measure(given.runs, given.rows, given.small_rows, given.seconds, Path(directory))
-        except FAILURES as error:
-            sys.exit(f"make bench: {error}")
+    found, about = carried_out(measure, given.runs, given.rows, given.small_rows, given.seconds)
     print(text(found, about))
-    if given.json is not None:
-        given.json.write_text(json.dumps({"machine": about, "measured": found}, indent=1) + "\n")
+    keep(given.json, about, measured=found)
 
 
 if __name__ == "__main__":

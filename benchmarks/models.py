@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,10 @@ from benchmarks import cold
 from benchmarks.machine import describe, in_a_line
 from benchmarks.model import KINDS
 from benchmarks.npy import NPY
+from benchmarks.part import carried_out, keep
 from benchmarks.processes import ROOT, environment, family, pss
 from benchmarks.report import Measured, line, median, progress, ratio
 from benchmarks.servers import THREADS, UNSTORED, Asked, Server, almanac, register, save_model
-from benchmarks.serving import FAILURES
 
 PICTURES = "mobilenetv2"
 SERVED, IN_PROCESS = f"{PICTURES} as .npy over HTTP, store none", f"{PICTURES}, model.predict in process"
@@ -142,14 +140,9 @@ def main(arguments: list[str] | None = None) -> None:
     if given.keras is not None:
         print(keras_ms(given.keras))
         return
-    with tempfile.TemporaryDirectory(prefix="almanac-bench-") as directory:
-        try:
-            found, about = measure(given.runs, Path(directory))
-        except FAILURES as error:
-            sys.exit(f"make bench: {error}")
+    found, about = carried_out(measure, given.runs)
     print(text(found, about))
-    if given.json is not None:
-        given.json.write_text(json.dumps({"machine": about, **found}, indent=1) + "\n")
+    keep(given.json, about, **found)
 
 
 if __name__ == "__main__":

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import subprocess
-import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
-from pymongo.errors import PyMongoError
-
 from benchmarks import cold, http_server, machine, npy, overload, rows, table
+from benchmarks.part import carried_out, keep
 from benchmarks.report import Options, progress
 from benchmarks.servers import BASELINES, STORED, THREADS, UNSTORED, almanac, flask, register, save_model, threads_for
-
-#: What ends the command with one line; anything else is a mistake of the benchmarks.
-FAILURES = (RuntimeError, OSError, subprocess.SubprocessError, psutil.Error, PyMongoError)
 
 
 def options_from(arguments: list[str] | None = None) -> tuple[Options, Path | None]:
@@ -61,15 +52,9 @@ def measure(options: Options, directory: Path) -> tuple[table.Found, dict[str, A
 
 def main(arguments: list[str] | None = None) -> None:
     options, target = options_from(arguments)
-    with tempfile.TemporaryDirectory(prefix="almanac-bench-") as directory:
-        try:
-            found, about = measure(options, Path(directory))
-        except FAILURES as error:
-            sys.exit(f"make bench: {error}")
+    found, about = carried_out(measure, options)
     print(table.whole(found, about, options))
-    if target is not None:
-        everything = {"machine": about, "options": asdict(options), **found}
-        target.write_text(json.dumps(everything, indent=1) + "\n")
+    keep(target, about, options=asdict(options), **found)
 
 
 if __name__ == "__main__":

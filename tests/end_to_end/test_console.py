@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from ml.database.blobs import Blobs
 from ml.database.client import database_of
-from tests.conftest import ADMIN_KEY, Api
+from tests.conftest import ADMIN_KEY
 from tests.end_to_end.almanac import Almanac
-from tests.end_to_end.browser import Watched, chromium, served
+from tests.end_to_end.browser import Watched
 from tests.end_to_end.test_pages import barriers
 from tests.integration.rest import image
 from tests.screenshots.strokes import DIGITS, draw
@@ -36,12 +35,6 @@ WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? "" : [...do
   .filter((one) => one.getBoundingClientRect().right > innerWidth && !one.parentElement.closest(".table-responsive"))
   .map((one) => one.outerHTML.slice(0, 100)).slice(-4).join(" | ") || "something"
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def log_in(watched: Watched, key: str) -> Page:
@@ -118,17 +111,6 @@ def test_from_a_file_to_a_digit(browser: Browser, digits: Almanac, tmp_path: Pat
     assert wrong == []
     assert watched.complaints == []
     watched.context.close()
-
-
-@pytest.fixture
-def api(client: Any, make_api: Callable[..., Api]) -> Api:
-    return make_api(client, secret_key="a secret of tests, which is long enough")
-
-
-@pytest.fixture
-def url(api: Api) -> Iterator[str]:
-    with served(api.http.application) as url:
-        yield url
 
 
 def test_other_ways_of_filling_in(

@@ -16,18 +16,12 @@ from playwright.sync_api import Browser, Page, expect
 from ml.database.client import database_of
 from tests.conftest import add_stub
 from tests.end_to_end.almanac import Almanac, free_port
-from tests.end_to_end.browser import Watched, chromium
+from tests.end_to_end.browser import Watched
 from tests.integration.console.results import insert_input, insert_result
 from tests.waiting import until
 
 CLASSES = ["setosa", "versicolor", "virginica"]
 ROWS = 60
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.conftest import ADMIN_KEY, Api
-from tests.end_to_end.browser import Watched, chromium, served
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
+from tests.end_to_end.browser import Watched, served
 
 
 def test_the_page_shows_every_operation_and_asks_with_the_key_that_it_is_given(browser: Browser, mock_api: Api) -> None:

@@ -5,7 +5,7 @@ What they look like is left in build/screenshots, in light and dark, and narrow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ml.database.client import database_of
 from ml.database.documents import stamp_new
 from settings import Settings
 from tests.conftest import ADMIN_KEY, Api
-from tests.end_to_end.browser import Watched, chromium, served
+from tests.end_to_end.browser import Watched, served
 
 SCREENSHOTS = Path(__file__).parents[2] / "build/screenshots"
 SHIFTS = """() => new Promise((resolve) => {
@@ -28,23 +28,6 @@ SHIFTS = """() => new Promise((resolve) => {
     .observe({type: "layout-shift", buffered: true});
   requestAnimationFrame(() => requestAnimationFrame(() => resolve(moved)));
 })"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def api(client: Any, make_api: Callable[..., Api]) -> Api:
-    return make_api(client, secret_key="a secret of tests, which is long enough")
-
-
-@pytest.fixture
-def url(api: Api) -> Iterator[str]:
-    with served(api.http.application) as url:
-        yield url
 
 
 @pytest.fixture

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from api import create_app
 from ml.database.client import database_of
 from ml.database.indexes import prepare
 from ml.identity.keys import create_key
-from settings import Settings
 from tests.conftest import ADMIN_KEY, Api
+from tests.integration.apps import replicas
 from tests.integration.console.browser import Visitor
 from tests.integration.rest import Client
 
@@ -36,17 +35,8 @@ def sound(_client: Client) -> None:
 @pytest.fixture
 def replica(client: Client, tmp_path: Path) -> Iterator[Callable[..., Api]]:
     """Makes apps over one database, as many processes have them."""
-    services = []
-
-    def make(**settings: Any) -> Api:
-        given = {"data_dir": tmp_path, "admin_key": ADMIN_KEY, "secret_key": SECRET, **settings}
-        app = create_app(Settings(_env_file=None, **given), client)
-        services.append(app.extensions["service"])
-        return Api(app.test_client())
-
-    yield make
-    for service in services:
-        service.close()
+    with replicas(client, tmp_path, secret_key=SECRET) as make:
+        yield make
 
 
 @pytest.fixture
