@@ -25,13 +25,15 @@ TOGETHER = {
 }
 #: What takes more than twenty seconds, by how long it does: one of these at the end would leave the other cores idle.
 LONGEST = (
-    "tests/integration/test_model_kinds.py",
     "digits",
+    "tests/integration/test_model_kinds.py",
     "faults",
-    "tests/end_to_end/test_make_run.py",
     "keras",
-    "tests/end_to_end/test_builds.py",
+    "tests/end_to_end/test_make_run.py",
     "tests/end_to_end/test_hostile_models.py",
+    "tests/integration/test_schemathesis.py",
+    "tests/end_to_end/test_builds.py",
+    "tests/end_to_end/test_pages.py",
     "tests/end_to_end/test_under_load.py",
     "tests/end_to_end/test_console_jobs.py",
 )

@@ -31,7 +31,7 @@ from tests.conftest import ADMIN_KEY, Api
 from tests.integration.dialects import SPOKEN, spoken_at
 from tests.integration.rest import Client
 
-EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "30"))
 #: Who asks: the administrator, or for example `user:eve`.
 CALLER = os.environ.get("TEST_CALLER", ADMIN_KEY)
 #: That of a stored row in the examples.
