@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 
-from api.requests import HEALTH
+from api.probes import HEALTH
 from ml.service import Admission
 
 #: In the environment of a request that another one makes of its own (api/console/inner.py).

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.http import HTTP_STATUS_CODES
 
+from api.access_log import log_answer
 from api.application import Application
 from api.audit import note_refusal
 from api.auth.credentials import Authenticator
@@ -27,7 +28,7 @@ from api.plain import Plain, Reading
 from api.predict_request import NPY, plain_fields
 from api.rate_limits.counting import RateLimits, TooMany
 from api.render import MIME
-from api.requests import log_answer, named, read_announced, request_id
+from api.requests import named, read_announced, request_id
 from api.routes.predict import PREDICTIONS, answer_body
 from ml.errors import ServiceError
 from ml.service import Admission, Answer, LiveModel, Prediction, Service, Signature, count_request

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.http import HTTP_STATUS_CODES
 
+from api.access_log import log_answer
 from api.errors import ApiError, Speaker, said
+from api.probes import HEALTH
 from api.render import MIME
-from api.requests import HEALTH, log_answer, request_id
+from api.requests import request_id
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import random
 import re
@@ -14,17 +13,14 @@ from typing import Any, NoReturn
 from eve.utils import weak_date
 from flask import Flask, Request, Response, g, request
 
+from api.access_log import log_answer
 from api.errors import ApiError
 from ml.identity.redaction import holds_secret
-
-log = logging.getLogger("almanac.access")
 
 #: Where a request of our own has the fields and files of its form, which were read from a browser's.
 PARSED = "almanac.parsed"
 SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 JSON = "application/json"
-#: Probes: asked for by address, of whatever name, often, and even of a server that is full.
-HEALTH = ("/health/", "/v2/health/")
 #: What is said where a key came in the wrong place.
 MISPLACED = "expected no secrets, got one of Almanac's, which is not stored: a key goes into the header Authorization"
 
@@ -144,18 +140,6 @@ def _end(response: Response) -> Response:
     response.headers["X-Request-ID"] = id_
     log_answer(request.environ, id_, response.status_code, context.get("began"))
     return response
-
-
-def log_answer(environ: Mapping[str, Any], id_: str, status: int, began: float | None) -> None:
-    """The line of the access log for an answer; `began` is monotonic."""
-    path = environ["PATH_INFO"]
-    # Probes come every few seconds and say nothing.
-    level = logging.DEBUG if path.startswith(HEALTH) else logging.INFO
-    if log.isEnabledFor(level):
-        method = environ["REQUEST_METHOD"]
-        ms = round((time.monotonic() - began) * 1000, 2) if began else None
-        fields = {"request": id_, "method": method, "path": path, "status": status, "ms": ms}
-        log.log(level, "%s %s %d", method, path, status, extra=fields)
 
 
 def _why(data: bytes, error: ValueError) -> str:

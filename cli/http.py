@@ -14,6 +14,7 @@ import click
 from granian import Granian
 from granian.constants import Interfaces, SSLProtocols
 
+from cli import logs
 from cli.announcement import STOPS, announce_when, log_in_link
 from cli.lifeline import end_with_parent
 from cli.options import settings_or_exit
@@ -86,8 +87,9 @@ def application() -> Any:
     service = app.extensions["service"]
     service.start()
     when_told_to_stop(service.watching.stop)
-    # atexit does not run in a process of multiprocessing; this does, after the last request was answered.
+    # atexit does not run in a process of multiprocessing; these do, after the last request was answered.
     Finalize(None, service.close, exitpriority=10)
+    Finalize(None, logs.write_answers(), exitpriority=0)
     # What is there now stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()

@@ -10,9 +10,9 @@ from limits import parse_many
 from pymongo import MongoClient, WriteConcern
 
 from api.auth.caller import Caller
+from api.probes import HEALTH
 from api.rate_limits.counting import RateLimits, TooMany
 from api.rate_limits.storages import DatabaseCounts, MemoryCounts
-from api.requests import HEALTH
 from ml.database.client import Document, database_of
 from settings import Settings
 

@@ -240,7 +240,7 @@ def test_a_request_id_goes_through_to_the_result_and_the_log(digits: Almanac) ->
     assert answer.headers["X-Request-ID"] == "order-4711"
     result = digits.get(f"results/{answer.json()['predictions'][0]['_id']}").json()
     assert result["request"] == "order-4711"
-    assert "order-4711" in digits.output
+    until(lambda: "order-4711" in digits.output, 10, "its line in the log")
 
 
 def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,22 +257,23 @@ def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def replica(mongod: str, data: Path, **environment: str) -> Almanac:
     """One with nothing to do but answer HTTP: the database is another's, and so are the jobs."""
     settings = {"ALMANAC_MONGO_URI": mongod, "ALMANAC_ADMIN_KEY": ADMIN_KEY, "ALMANAC_LOG_LEVEL": "warning"}
-    return Almanac(data, free_port(), "--no-jobs", **settings, **environment)
+    return Almanac(data, free_port(), "--no-jobs", **{**settings, **environment})
 
 
 def test_a_replica_alone_is_the_server_itself_and_ends_in_order(
     client: Any, mongod: str, stub: Callable[..., Any], tmp_path: Path
 ) -> None:
     stub(client)
-    almanac = replica(mongod, tmp_path / "data", ALMANAC_WORKERS="2")
+    almanac = replica(mongod, tmp_path / "data", ALMANAC_WORKERS="2", ALMANAC_LOG_LEVEL="info")
     almanac.wait_for("^admin key: as given in ALMANAC_ADMIN_KEY$", 60)
     until(lambda: len(almanac.family()) == 3, 10, "it and its two workers, and nothing else")
     assert almanac.output.count("Almanac serves at ") == 1
-    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    headers = {"Authorization": f"Bearer {ADMIN_KEY}", "X-Request-ID": "the-last"}
     url = f"{almanac.url}/api/v1/models/sums/predict"
-    assert requests.post(url, json={"instances": [[1, 2, 3]]}, headers=headers, timeout=10).status_code == 200
     workers = almanac.family()[1:]
+    assert requests.post(url, json={"instances": [[1, 2, 3]]}, headers=headers, timeout=10).status_code == 200
     assert almanac.stop() == 0
+    assert "the-last" in almanac.output
     assert not any(worker.is_running() for worker in workers)
 
 

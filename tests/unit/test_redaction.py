@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import orjson
 import pytest
 
+from api.access_log import Answered
 from cli.logs import Console, JsonLines
 from ml.identity import redaction
 from ml.identity.redaction import hide, holds_secret, redacted
@@ -69,9 +71,8 @@ def test_no_line_of_the_log_has_one() -> None:
 
 @pytest.mark.parametrize(("method", "path"), [("GET", f"/{KEY}"), (KEY, "/"), ("GET", "/plain")])
 def test_nor_has_a_line_of_a_request(method: str, path: str) -> None:
-    record = logging.LogRecord("almanac.access", logging.INFO, "f", 1, "%s %s %d", (method, path, 200), None)
-    record.method, record.path = method, path
-    for formatter in (JsonLines(), Console()):
-        line = formatter.format(record)
+    answered = Answered(time.time(), logging.INFO, "r", method, path, 200, 1.5)
+    for style in (JsonLines(), Console()):
+        line = style.answered(answered)
         assert KEY[8:20] not in line
         assert ("alm_Zx0f..." in line) == (KEY in method + path)
