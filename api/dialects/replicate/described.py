@@ -196,8 +196,8 @@ CANCEL = Operation(
     tag=NAME,
     summary="Cancel a prediction",
     description="Without a body. One that has ended stays as it is.",
+    errors={409: "Another program stored it, without a state."},
     answers={200: Answer("It as it stands then.", {JSON: Media(PREDICTION, {"canceled": _CANCELED})})},
-    errors={412: ""},
     path=_PATH,
 )
 LIST = Operation(

@@ -31,7 +31,7 @@ def stream(prediction: str) -> Response:
     only()
     job = found(prediction)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    if job["status"] in JOB_ENDED and request.headers.get("Last-Event-ID") == f"{_end_of(job)}-done":
+    if job.get("status") in JOB_ENDED and request.headers.get("Last-Event-ID") == f"{_end_of(job)}-done":
         # It has seen the end: only this answer keeps a browser from coming again.
         return Response(status=204, headers=headers)
     if request.method == "HEAD":
@@ -85,4 +85,4 @@ def _event(id_: str, name: str, text: str) -> bytes:
 
 def _end_of(job: Document) -> str:
     """What the ids of the last events begin with: the same in every process."""
-    return hashlib.sha1(job["_etag"].encode(), usedforsecurity=False).hexdigest()[:16]
+    return hashlib.sha1(str(job.get("_etag")).encode(), usedforsecurity=False).hexdigest()[:16]

@@ -308,6 +308,7 @@ def test_long_tensors_in_lists_and_webhooks(api: Api, client: Client, serve: Any
     assert sum('"y":[70000.0,70001.0' in payload for payload in payloads) == 1
 
 
+@pytest.mark.shown_as_stored
 def test_a_job_that_says_it_is_a_prediction_and_is_none(api: Api, client: Client, serve: Any) -> None:
     """Another program may write what it likes: it must not keep the webhooks of others, nor a list, from coming."""
     serve()
@@ -315,8 +316,12 @@ def test_a_job_that_says_it_is_a_prediction_and_is_none(api: Api, client: Client
     api.post(f"{URL}/{stored(client, 'jobs')[0]['_id']}/cancel")
     odd = {"protocol": "replicate", "prediction": "odd", "webhook": {"url": "https://a.example/odd"}, "inputs": 3}
     note = {"n": 1, "event": "started", "at": stored(client, "jobs")[0]["_created"]}
-    client["almanac"]["jobs"].insert_one({"_id": ObjectId(), "owner": "odd", "outbox": [note], **odd})
+    id_ = ObjectId()
+    client["almanac"]["jobs"].insert_one({"_id": id_, "owner": "odd", "outbox": [note], **odd})
     outbox.move_all(client["almanac"])
+    assert str(id_) in [prediction["id"] for prediction in api.get(URL).json["results"]]
+    assert api.get(f"{URL}/{id_}").json["status"] == "starting"
+    assert api.post(f"{URL}/{id_}/cancel").status_code == 409
     assert {document["url"] for document in stored(client, "deliveries")} == {
         "https://a.example/x",
         odd["webhook"]["url"],
