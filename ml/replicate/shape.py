@@ -38,7 +38,7 @@ def prediction_object(
         "model": facts.get("model", job.get("model")),
         "version": facts.get("version", str(job.get("version"))),
         "status": status,
-        "input": {**(given or {}), **facts.get("files", {})},
+        "input": {} if given is None else {**given, **facts.get("files", {})},
         "output": _output(result, most) if status == "succeeded" else None,
         "logs": "",
         "error": _error(job, status, result),

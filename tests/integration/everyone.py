@@ -245,7 +245,7 @@ class World:
         ids = {name: ObjectId() for name in OWNED}
         job = {"model": "sums", "version": 1, "status": "canceled", "where": {"tags": mark}, "scope": {"owner": owner}}
         # So that it is one of Replicate's predictions, too.
-        job |= {"protocol": "replicate", "prediction": {"files": {"x": f"https://files.example/{mark}"}}}
+        job |= {"protocol": "replicate", "prediction": {"model": f"{mark}/sums"}}
         told = {"job": ids["jobs"], "event": "canceled", "url": f"https://receiver.example/{mark}", "status": "failed"}
         output = {"input": ids["inputs"], "job": ids["jobs"], "output": {"y": [1.0]}, "label": mark, "note": mark}
         documents: dict[str, dict[str, Any]] = {

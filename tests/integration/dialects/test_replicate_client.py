@@ -72,10 +72,10 @@ def test_create_wait_and_run(connect: Callable[..., Any], api: Api, client: Clie
     for create in (
         lambda: eve.predictions.create("admin/sums:1", {"x": ROW}, wait=True),
         lambda: eve.models.predictions.create(("admin", "sums"), {"x": ROW}, wait=30),
-        lambda: eve.predictions.create(model="admin/sums", input={"x": ROW}, wait=30),
         lambda: eve.deployments.predictions.create("admin/sums", {"x": ROW}, wait=30),
     ):
-        assert (create().status, create().output) == ("succeeded", [6, 7])
+        ended = create()
+        assert (ended.status, ended.output) == ("succeeded", [6, 7])
     # What it made is seen natively.
     job = api.as_caller("user:eve").get(f"jobs/{prediction.id}").json
     assert (job["status"], job["protocol"], job["progress"]["done"]) == ("succeeded", "replicate", 1)
