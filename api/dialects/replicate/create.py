@@ -32,8 +32,10 @@ MOST_SECONDS = 60
 #: An id of the caller's own: it is part of URLs.
 SANE_ID = re.compile(r"[A-Za-z0-9._~-]{1,100}")
 
+# Where a path can be read, too, OPTIONS is the reader's: more callers may do that.
 
-@blueprint.post("/v1/predictions")
+
+@blueprint.post("/v1/predictions", provide_automatic_options=False)
 @describes(CREATE)
 def create() -> AlmanacResponse:
     """A prediction with the version that the body names."""
@@ -54,7 +56,7 @@ def create_for_deployment(name: str, **_: str) -> AlmanacResponse:
     return _created(Reference(name), None)
 
 
-@blueprint.put("/v1/predictions/<prediction>")
+@blueprint.put("/v1/predictions/<prediction>", provide_automatic_options=False)
 @describes(CREATE_ONCE)
 def create_once(prediction: str) -> AlmanacResponse:
     """The caller's prediction with this id: made now, or as it stands, however often and wherever it is asked for."""

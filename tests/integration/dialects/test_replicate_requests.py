@@ -29,6 +29,32 @@ INPUT = {"input": {"x": ROW}}
 ASKED = {"version": "sums", **INPUT}
 DIGEST = "ab" * 32
 
+#: What is sent, and what is said of it.
+WRONG: list[tuple[Any, str]] = [
+    ([], "body: expected an object, got a list of 0"),
+    (INPUT, "version: expected a string, got nothing"),
+    ({**ASKED, "version": 3}, "version: expected a string, got the number 3"),
+    ({**ASKED, "version": "a/b/c"}, "version: expected name, name:number"),
+    ({**ASKED, "wait": 1}, "wait: no such field; there are version, input"),
+    ({**ASKED, "id": "x"}, "id: no such field"),
+    ({**ASKED, "stream": "yes"}, "stream: expected true or false, got the string 'yes'"),
+    ({**ASKED, "webhook": 3}, "webhook: expected a URL, got the number 3"),
+    ({**ASKED, "webhook": "http://10.0.0.1/x"}, "webhook: 10.0.0.1 is no public address"),
+    ({**ASKED, "webhook_completed": "ftp://a.example"}, "webhook_completed: expected an absolute http or https"),
+    ({**ASKED, "webhook_events_filter": ["end"]}, "expected a list of some of start, output, logs, completed"),
+    ({**ASKED, "webhook_events_filter": "start"}, "webhook_events_filter: expected a list of some of start"),
+    ({"version": "sums", "input": [1, 2, 3]}, "input: expected an object with x, got a list of 3"),
+    ({"version": "sums", "input": None}, "input: expected an object with x, got null"),
+    ({"version": "sums"}, "input.x: expected FP32[3], got nothing"),
+    ({"version": "sums", "input": {"x": ROW, "y": 1}}, "input.y: no such input; the model takes x"),
+    ({"version": "sums", "input": {"x": {"x": ROW}}}, "input.x: x expected FP32[3]"),
+    ({"version": "sums", "input": {"x": [1, 2, "a"]}}, "input.x: x expected FP32[3]: at [2]"),
+    ({"version": "sums", "input": {"x": "data:,abc"}}, "input.x: an image cannot be x, which is FP32[3]"),
+    ({"version": "sums", "input": {"x": "data:image/png;base64,é"}}, "input.x: expected base64 after the comma"),
+    ({"version": "sums", "input": {"x": "data:nothing"}}, "input.x: expected a data URL with a comma"),
+    ({"version": "sums", "input": {"x": "https://a.example/1.png"}}, "nothing is fetched from other servers"),
+]
+
 
 @pytest.fixture
 def service(api: Api) -> Service:
@@ -36,38 +62,12 @@ def service(api: Api) -> Service:
     return made
 
 
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        ([], "body: expected an object, got a list of 0"),
-        (INPUT, "version: expected a string, got nothing"),
-        ({**ASKED, "version": 3}, "version: expected a string, got the number 3"),
-        ({**ASKED, "version": "a/b/c"}, "version: expected name, name:number"),
-        ({**ASKED, "wait": 1}, "wait: no such field; there are version, input"),
-        ({**ASKED, "id": "x"}, "id: no such field"),
-        ({**ASKED, "stream": "yes"}, "stream: expected true or false, got the string 'yes'"),
-        ({**ASKED, "webhook": 3}, "webhook: expected a URL, got the number 3"),
-        ({**ASKED, "webhook": "http://10.0.0.1/x"}, "webhook: 10.0.0.1 is no public address"),
-        ({**ASKED, "webhook_completed": "ftp://a.example"}, "webhook_completed: expected an absolute http or https"),
-        ({**ASKED, "webhook_events_filter": ["end"]}, "expected a list of some of start, output, logs, completed"),
-        ({**ASKED, "webhook_events_filter": "start"}, "webhook_events_filter: expected a list of some of start"),
-        ({"version": "sums", "input": [1, 2, 3]}, "input: expected an object with x, got a list of 3"),
-        ({"version": "sums", "input": None}, "input: expected an object with x, got null"),
-        ({"version": "sums"}, "input.x: expected FP32[3], got nothing"),
-        ({"version": "sums", "input": {"x": ROW, "y": 1}}, "input.y: no such input; the model takes x"),
-        ({"version": "sums", "input": {"x": {"x": ROW}}}, "input.x: x expected FP32[3]"),
-        ({"version": "sums", "input": {"x": [1, 2, "a"]}}, "input.x: x expected FP32[3]: at [2]"),
-        ({"version": "sums", "input": {"x": "data:,abc"}}, "input.x: an image cannot be x, which is FP32[3]"),
-        ({"version": "sums", "input": {"x": "data:image/png;base64,é"}}, "input.x: expected base64 after the comma"),
-        ({"version": "sums", "input": {"x": "data:nothing"}}, "input.x: expected a data URL with a comma"),
-        ({"version": "sums", "input": {"x": "https://a.example/1.png"}}, "nothing is fetched from other servers"),
-    ],
-)
-def test_what_does_not_fit_is_named(api: Api, client: Client, serve: Any, body: Any, reason: str) -> None:
+def test_what_does_not_fit_is_named(api: Api, client: Client, serve: Any) -> None:
     serve()
-    answer = api.post(URL, json=body)
-    assert answer.status_code == 422
-    assert reason in problem(answer)
+    for body, reason in WRONG:
+        answer = api.post(URL, json=body)
+        assert answer.status_code == 422, body
+        assert reason in problem(answer), body
     assert nothing_stored(client)
     assert stored(client, "jobs") == []
 
