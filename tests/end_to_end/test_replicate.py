@@ -24,7 +24,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Almanac]]:
     port, started = free_port(), []
 
     def make() -> Almanac:
-        started.append(Almanac(tmp_path / "data", port, ALMANAC_LEASE_SECONDS="2", ALMANAC_LOG_LEVEL="warning"))
+        started.append(Almanac(tmp_path / "data", port, ALMANAC_LEASE_SECONDS="1", ALMANAC_LOG_LEVEL="warning"))
         started[-1].wait_for("^Almanac serves at")
         return started[-1]
 
@@ -37,7 +37,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Almanac]]:
 def test_what_was_created_outlives_a_kill_of_everything(start: Callable[[], Almanac], tmp_path: Path) -> None:
     first = start()
     with first.database() as client:
-        add_stub(client, tmp_path, seconds_per_row=2.0)
+        add_stub(client, tmp_path, seconds_per_row=1.0)
     replicate = Replicate(api_token=first.headers["Authorization"].removeprefix("Bearer "), base_url=first.url)
     replicate.poll_interval = 0.1
     prediction = replicate.predictions.create(**ASKED)
@@ -61,8 +61,9 @@ def test_what_was_created_outlives_a_kill_of_everything(start: Callable[[], Alma
     done = put(second, Prefer="wait")
     assert (done.status_code, done.json()["status"], done.json()["output"]) == (200, "succeeded", [6, 7])
     assert put(second).json() == done.json()
-    assert until(lambda: replicate.predictions.get(late["id"]).completed_at)
-    assert replicate.predictions.get(late["id"]).status == "aborted"
+    # A word that this client does not know.
+    assert until(lambda: replicate._request("GET", late["urls"]["get"]).json()["completed_at"])
+    assert replicate._request("GET", late["urls"]["get"]).json()["status"] == "aborted"
     with second.database() as client:
         found = list(database_of(client)["results"].find())
         assert sorted(str(result["job"]) for result in found).count(prediction.id) == 1
