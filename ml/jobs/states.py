@@ -232,7 +232,8 @@ def expire(jobs: Collection[Document], job: Mapping[str, Any], wait_ms: int) -> 
     Raises ExecutionTimeout where a worker's commit holds it for longer than `wait_ms`.
     """
     fields = _changed("canceled") | {"ended": "$$NOW", "overdue": True, "fence": {"$add": ["$fence", 1]}}
-    update = [{"$set": fields}, {"$unset": [*_HOLD, "not_before", "cancel_at"]}, noted("canceled")]
+    removed = [*_HOLD, "not_before", "cancel_at"]
+    update: list[Document] = [{"$set": fields}, {"$unset": removed}, noted("canceled")]
     found = jobs.find_one_and_update({"_id": job["_id"], **OVERDUE}, update, {"_id": True}, maxTimeMS=wait_ms)
     return found is not None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -66,7 +65,7 @@ class Predictions:
         return jobs[::-1] if back else jobs
 
     def shown(
-        self, jobs: Sequence[Mapping[str, Any]], viewer: str | None, base: str, most: float = math.inf
+        self, jobs: Sequence[Mapping[str, Any]], viewer: str | None, base: str, most: int | None = None
     ) -> list[dict[str, Any]]:
         """The objects of jobs, which have `inputs`, for `viewer`; None: for their owners. See `prediction_object`.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -22,7 +21,7 @@ def prediction_object(
     given: Mapping[str, Any] | None,
     result: Mapping[str, Any] | None,
     base: str,
-    most: float = math.inf,
+    most: int | None = None,
 ) -> dict[str, Any]:
     """The object. Of tensors with more than `most` values it has the dtype and shape alone.
 
@@ -77,14 +76,14 @@ def status_of(job: Mapping[str, Any]) -> str:
     return "processing" if job.get("started") else "starting"
 
 
-def input_of(data: Any, names: list[str], most: float = math.inf) -> dict[str, Any]:
+def input_of(data: Any, names: list[str], most: int | None = None) -> dict[str, Any]:
     """A stored row by input name; `names` are the model's, in its order."""
     if isinstance(data, Mapping) and not is_packed(data):
         return {name: _values(value, most) for name, value in data.items()}
     return {names[0] if names else "input": _values(data, most)}
 
 
-def _output(result: Mapping[str, Any] | None, most: float) -> Any:
+def _output(result: Mapping[str, Any] | None, most: int | None) -> Any:
     """A sole output bare, several by name."""
     stored = (result or {}).get("output") or {}
     values = {name: _values(value, most) for name, value in stored.items()}
@@ -109,10 +108,10 @@ def _metrics(created: Any, started: Any, ended: Any) -> dict[str, float]:
     }
 
 
-def _values(value: Any, most: float) -> Any:
+def _values(value: Any, most: int | None) -> Any:
     """A stored tensor as JSON can have it: long ones outlined."""
     try:
-        described = outline(value, most) if most < math.inf else None
+        described = outline(value, most) if most is not None else None
         if described is not None:
             return described
         array = from_stored(value) if is_packed(value) else None

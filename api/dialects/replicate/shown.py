@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +23,7 @@ def found(id_: str) -> Document:
     return job
 
 
-def shown(jobs: Sequence[Document], most: float = math.inf) -> list[dict[str, Any]]:
+def shown(jobs: Sequence[Document], most: int | None = None) -> list[dict[str, Any]]:
     """The objects of jobs, in order; of tensors with more than `most` values what they are."""
     return the_service().predictions.shown(jobs, current_caller().owner, url_of(""), most)
 
