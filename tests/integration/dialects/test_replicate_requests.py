@@ -22,6 +22,7 @@ from tests.integration.apps import replicas
 from tests.integration.dialects.replicate import problem
 from tests.integration.jobs import claim, expire_lease, work
 from tests.integration.rest import ROW, Client, nothing_stored, npy, stored, tensor
+from tests.waiting import until
 
 URL = "/v1/predictions"
 #: The row, for the model that is served by default.
@@ -206,6 +207,11 @@ def test_a_deadline_before_the_start_and_after_it(api: Api, client: Client, serv
     with pytest.raises(Lost):
         Scorer(service.db, service.registry, held, threading.Event()).run()
     assert len(stored(client, "results")) == 1
+    # One that ends in time is none of those that are looked through any more.
+    api.post(URL, json=ASKED, headers={"Cancel-After": "1d"})
+    work(service)
+    assert [job["status"] for job in stored(client, "jobs")] == ["succeeded", "canceled", "succeeded"]
+    assert not any("cancel_at" in job for job in stored(client, "jobs"))
 
 
 def test_a_deadline_that_a_dead_workers_commit_holds_up(api: Api, client: Client, serve: Any, service: Service) -> None:
@@ -259,10 +265,12 @@ def test_waiting_is_no_condition(api: Api, client: Client, serve: Any, service: 
     assert (answer.status_code, answer.json["status"]) == (201, "starting")
     for _ in range(taken):
         service.watching._places.give()
-    with_wait = threading.Thread(target=lambda: claim(service))
-    with_wait.start()
+    claim(service)
+    taking = threading.Thread(target=lambda: until(lambda: states.claim(service.db["jobs"], "w")))
+    taking.start()
     answer = api.post(URL, json=ASKED, headers={"Prefer": "wait=1"})
-    with_wait.join()
+    taking.join()
+    assert api.get(f"{URL}/{answer.json['id']}").json["status"] == "processing"
     # Its clients look on for as long as it is starting alone, whatever it is by then.
     assert (answer.status_code, answer.json["status"], answer.json["started_at"]) == (201, "starting", None)
     assert answer.headers["Preference-Applied"] == "wait=1"
