@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
+from api.dialects.replicate import files
 from ml.identity.keys import create_key
 from ml.jobs import states
 from ml.jobs.commit import Lost
@@ -361,3 +362,53 @@ def test_the_list_is_read_from_an_index(api: Api, client: Client, serve: Any, se
         explanation = cursor.clone().explain()
         assert "SORT" not in str(explanation["queryPlanner"]["winningPlan"]).replace("SORT_", "")
         assert explanation["executionStats"]["totalDocsExamined"] <= 3
+
+
+def test_which_events_a_webhook_hears_of(api: Api, client: Client, serve: Any) -> None:
+    serve()
+    hook = "https://a.example/x"
+    for sent, events in (
+        ({"webhook": hook}, ["started", "succeeded", "failed", "canceled"]),
+        ({"webhook": hook, "webhook_events_filter": ["completed"]}, ["succeeded", "failed", "canceled"]),
+        ({"webhook": hook, "webhook_events_filter": ["output", "start"]}, ["succeeded", "started"]),
+        ({"webhook_completed": hook}, ["succeeded", "failed", "canceled"]),
+        ({"webhook": hook, "webhook_events_filter": ["logs"]}, None),
+        ({"webhook": None, "webhook_events_filter": None}, None),
+        ({"webhook_events_filter": ["completed"]}, None),
+    ):
+        assert api.post(URL, json={**ASKED, **sent}).status_code == 201, sent
+        job = stored(client, "jobs")[-1]
+        assert job.get("webhook") == (events and {"url": hook, "events": events}), sent
+
+
+def test_a_stream_that_was_seen_to_its_end(api: Api, client: Client, serve: Any, service: Service) -> None:
+    serve(outputs=[tensor("y", "BYTES")])
+    id_ = api.post(URL, json=ASKED).json["id"]
+    work(service)
+    path = f"{URL}/{id_}/stream"
+    assert (api.head(path).status_code, api.head(path).mimetype) == (200, "text/event-stream")
+    blocks = api.get(path).text.strip().split("\n\n")
+    assert blocks[0] == "retry: 2000"
+    events = [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks[1:]]
+    assert [(event["event"], event["data"]) for event in events] == [("output", "6"), ("done", "{}")]
+    assert api.get(path, headers={"Last-Event-ID": events[0]["id"]}).text.count("event:") == 2
+    assert api.get(path, headers={"Last-Event-ID": events[1]["id"]}).status_code == 204
+
+
+def test_a_file_that_was_uploaded(
+    api: Api, client: Client, serve: Any, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(inputs=[tensor("x", "FP32", 3), tensor("text", "BYTES")])
+    url = "http://localhost/v1/files/6b00e4c0d035a01704bf37b4"
+    content = npy([1.0, 2.0, 3.0]), "application/octet-stream"
+    monkeypatch.setattr(files, "read", lambda asked: content if asked == url else None)
+    # What an input of text takes is text, also where it looks like a file.
+    given = {"x": url, "text": "data:,abc"}
+    id_ = api.post(URL, json={"version": "sums", "input": given}).json["id"]
+    work(service)
+    assert api.get(f"{URL}/{id_}").json["input"] == given
+    assert api.get(f"{URL}/{id_}").json["output"] == [15, 16]
+    assert stored(client, "inputs")[0]["data"] == {"x": [1, 2, 3], "text": "data:,abc"}
+    content = npy([1.0, 2.0]), ""
+    wrong = api.post(URL, json={"version": "sums", "input": given})
+    assert (wrong.status_code, "input.x: x expected FP32[3], got shape [2]" in problem(wrong)) == (422, True)
