@@ -9,24 +9,14 @@ from api.dialects.replicate import create, listing, one, secret, stream  # noqa:
 from api.dialects.replicate.blueprint import NAME, blueprint
 from api.dialects.replicate.described import REQUEST_HEADERS
 from api.dialects.replicate.errors import ERROR, problem
-from api.resources.base import ALL, USERS
+from api.dialects.replicate.permissions import PERMISSIONS
 
 DIALECT = Dialect(
     name=NAME,
     blueprint=blueprint,
     # Under /v1/models all else is TensorFlow Serving's.
     paths=re.compile(r"/v1/(?:predictions|deployments|webhooks|files)(?=/|\Z)|/v1/models/[^/:]+/[^/:]+/predictions\Z"),
-    permissions={
-        (f"{NAME}.create", "POST"): USERS,
-        (f"{NAME}.create_for_model", "POST"): USERS,
-        (f"{NAME}.create_for_deployment", "POST"): USERS,
-        (f"{NAME}.create_once", "PUT"): USERS,
-        (f"{NAME}.cancel", "POST"): USERS,
-        (f"{NAME}.get", "GET"): ALL,
-        (f"{NAME}.listed", "GET"): ALL,
-        (f"{NAME}.stream", "GET"): ALL,
-        (f"{NAME}.secret", "GET"): ALL,
-    },
+    permissions=PERMISSIONS,
     error=problem,
     error_schema=ERROR,
     request_headers=REQUEST_HEADERS,

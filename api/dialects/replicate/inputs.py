@@ -55,7 +55,7 @@ def read_input(given: Any, signature: Signature) -> tuple[dict[str, Array], dict
 
 
 def _row(value: Any, spec: TensorSpec, place: str) -> Array:
-    """One input's value, with the axis of rows. Raises TensorIssues, or what `files.read` does."""
+    """One input's value, with the axis of rows. Raises TensorIssues."""
     if spec.dtype != "BYTES" and isinstance(value, str) and value.startswith((DATA_URL, *URLS)):
         try:
             return row_of_file(_content(value, place), spec, place)[None]
@@ -72,7 +72,12 @@ def _is_url(value: Any, spec: TensorSpec) -> bool:
 def _content(url: str, place: str) -> bytes:
     if url.startswith(DATA_URL):
         return _of_data_url(url, place)
-    found = files.read(url)
+    try:
+        found = files.read(url)
+    except ApiError as error:
+        if error.code not in (404, 422):
+            raise
+        raise TensorIssues({place: error.message}) from None
     if found is None:
         raise TensorIssues(
             {

@@ -11,6 +11,7 @@ import pytest
 from bson import ObjectId
 
 from api.dialects.replicate import files
+from api.errors import ApiError
 from ml.identity.keys import create_key
 from ml.jobs import states
 from ml.jobs.commit import Lost
@@ -412,3 +413,10 @@ def test_a_file_that_was_uploaded(
     content = npy([1.0, 2.0]), ""
     wrong = api.post(URL, json={"version": "sums", "input": given})
     assert (wrong.status_code, "input.x: x expected FP32[3], got shape [2]" in problem(wrong)) == (422, True)
+
+    def gone(_: str) -> Any:
+        raise ApiError(404, "it is gone")
+
+    monkeypatch.setattr(files, "read", gone)
+    wrong = api.post(URL, json={"version": "sums", "input": given})
+    assert (wrong.status_code, "input.x: it is gone" in problem(wrong)) == (422, True)
