@@ -35,7 +35,7 @@ NOT_THERE = ("/v1/predictions/nope/logs", "/v1/deployments", "/v1/webhooks/defau
 #: The row of a prediction is one, and what becomes of it is told by the prediction, not by a status.
 ONE_ROW = True
 #: Operations that are the same but for what is in the path.
-ALIKE = ("/v1/models/", "/v1/deployments/")
+ALIKE = ("/{owner}/{name}/predictions",)
 NO_MODEL = "there is no model 'nope'; there are: "
 NO_VERSION = "sums has no version 9; there are: 1"
 STATUSES: Mapping[int, int] = {}
