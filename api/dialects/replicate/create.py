@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 from flask import g
 from pymongo.errors import PyMongoError
@@ -160,14 +161,14 @@ def _seconds_to_wait() -> int:
 
 
 def _awaited(job: Document, seconds: int) -> Document:
-    """The job when it has ended, or so many seconds later.
+    """The job when it has ended, or so many seconds after the request came: its client does not wait for longer.
 
     It is stored, and its id is to be known: where nobody can wait, or the database went away, it is as it was.
     """
     service = the_service()
     try:
         with service.watching.watch(job["_id"]) as watch:
-            watch.wait_for_end(seconds)
+            watch.wait_for_end(max(0.0, g.began + seconds - time.monotonic()))
         return service.predictions.reload(job) or job
     except (Overloaded, PyMongoError):
         return job
