@@ -8,12 +8,21 @@ from flask import Flask, Response, request
 from flask_cors import CORS
 
 #: What a page may send, and see of an answer, beyond what browsers always allow.
-SENT = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Prefer", "X-Request-ID")
+SENT = (
+    "Authorization",
+    "Cancel-After",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "Prefer",
+    "X-Request-ID",
+)
 SHOWN = (
     "ETag", "Idempotency-Replayed", "Location", "Preference-Applied", "RateLimit-Limit", "RateLimit-Policy",
     "RateLimit-Remaining", "RateLimit-Reset", "Retry-After", "X-Request-ID",
 )  # fmt: skip
-METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 #: How long a browser remembers what it may do, in seconds.
 REMEMBERED = 600
 

@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 from api.errors import ApiError
 from api.requests import JSON, json_body, lenient_body
 from api.validation import free_form_problem
-from ml.service import Signature
+from ml.service import Signature, TensorSpec
 from ml.tensors import NPY_MAGIC, TensorIssues, batch_from_npy, from_npy, parse_instances, read_body, read_image_row
 from ml.tensors.values import Array, ValueIssue, cast_array, describe
 
@@ -116,22 +116,26 @@ def _form(signature: Signature, most: int) -> Fields:
     resize = form.get("resize") == "true"
     rows: list[Array] = []
     for index, file in enumerate(files[: most + 1]):
-        data, place = file.read(), f"file[{index}]"
-        if data.startswith(NPY_MAGIC):
-            row = from_npy(data, place)
-            if not spec.fits(row.shape):
-                raise TensorIssues({place: f"{spec.name} expected {spec}, got shape {list(row.shape)}"})
-            try:
-                row = cast_array(row, spec.dtype)
-            except ValueIssue as error:
-                raise TensorIssues({place: f"{spec.name} expected {spec}: {error}"}) from None
-        else:
-            row = read_image_row(data, spec, place, resize=resize)
+        place = f"file[{index}]"
+        row = row_of_file(file.read(), spec, place, resize=resize)
         if rows and row.shape != rows[0].shape:
             raise TensorIssues({place: f"expected shape {list(rows[0].shape)} as in the first, got {list(row.shape)}"})
         rows.append(row)
     fields["arrays"] = {spec.name: np.stack(rows)}
     return fields
+
+
+def row_of_file(data: bytes, spec: TensorSpec, place: str, *, resize: bool = False) -> Array:
+    """A file as one row for an input: a PNG or JPEG, or the .npy of the row. Raises TensorIssues."""
+    if not data.startswith(NPY_MAGIC):
+        return read_image_row(data, spec, place, resize=resize)
+    row = from_npy(data, place)
+    if not spec.fits(row.shape):
+        raise TensorIssues({place: f"{spec.name} expected {spec}, got shape {list(row.shape)}"})
+    try:
+        return cast_array(row, spec.dtype)
+    except ValueIssue as error:
+        raise TensorIssues({place: f"{spec.name} expected {spec}: {error}"}) from None
 
 
 def _sole(signature: Signature) -> Any:

@@ -24,6 +24,7 @@ def command(host: str | None, port: int | None, parent: int | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     from ml.erasure.retention import Retention
+    from ml.jobs.deadlines import Deadlines
     from ml.jobs.worker import Worker
     from ml.service import BuildLimits, Limits, Service
     from ml.webhooks.post import Poster
@@ -43,6 +44,8 @@ def command(host: str | None, port: int | None, parent: int | None) -> None:
             threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
         sender = Sender(db, Poster(private=settings.webhook_private_targets))
         sender.start()
+        deadlines = Deadlines(db)
+        deadlines.start()
         retention = Retention(db, settings.retention_days)
         retention.start()
         # What is there now stays, and rows are no cycles: the collector would look at each of them for nothing.
@@ -53,6 +56,7 @@ def command(host: str | None, port: int | None, parent: int | None) -> None:
             Worker(db, service.registry, stop, settings.lease_seconds).run()
         finally:
             sender.close()
+            deadlines.close()
             retention.close()
             if server is not None:
                 server.shutdown()

@@ -53,6 +53,10 @@ from ml.prediction import Prediction as Prediction
 from ml.prediction import record_of, wanted_outputs
 from ml.prediction_rows import rows_of
 from ml.registry import Registry
+from ml.replicate.predictions import PredictionPlace as PredictionPlace
+from ml.replicate.predictions import Predictions as Predictions
+from ml.replicate.predictions import prediction_job_id as prediction_job_id
+from ml.replicate.shape import STATUSES
 from ml.results import labels_and_scores
 from ml.review import WINDOW as WINDOW
 from ml.review import Further as Further
@@ -81,6 +85,8 @@ JOB_ENDED = ENDED
 JOB_WISHES = tuple(sorted({wish for wishes in BY_CLIENT.values() for wish in wishes}))
 #: What a job's webhook can be told of.
 JOB_EVENTS = EVENTS
+#: How one of Replicate's predictions can stand.
+PREDICTION_STATUSES = STATUSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,7 @@ class Service:
         )
         self.catalog = Catalog(db)
         self.jobs = Jobs(db, self.registry)
+        self.predictions = Predictions(db)
         self.webhooks = Webhooks(db, private_webhooks)
         self.statistics = Statistics(db)
         self.keys = Keys(db)
@@ -200,12 +207,19 @@ class Service:
         )
 
     def predict_later(
-        self, asked: Prediction, meant: LiveModel | Load | None = None, entry: Entry | None = None
+        self,
+        asked: Prediction,
+        meant: LiveModel | Load | None = None,
+        entry: Entry | None = None,
+        *,
+        more: Mapping[str, Any] | None = None,
+        cancel_after: float | None = None,
     ) -> Document:
         """Check a prediction as `predict` does, then store its rows as inputs and a job over them, all or nothing.
 
         For stored inputs it is the job alone. The job is for the version that the rows were checked against; its
-        document is returned. Raises as `predict`.
+        document is returned. It has the fields `more`; where one with the same `_id` is there already, that is
+        returned, and nothing stored. After `cancel_after` seconds it is canceled. Raises as `predict`.
         """
         new_id = asked.claim.new_id if asked.claim is not None else ObjectId
         live = meant or self.registry.meant(asked.model, asked.version, asked.alias)
@@ -214,13 +228,14 @@ class Service:
         ids = list(asked.inputs) if asked.inputs is not None else [new_id() for _ in range(rows)]
         job: dict[str, Any] = {"_id": new_id(), "model": live.version.name, "version": live.version.number}
         job["inputs"] = ids
+        job.update(more or {})
         if asked.request is not None:
             job["request"] = asked.request
         again = asked.claim is not None and asked.claim.again
         if again and (before := self.db["jobs"].find_one({"_id": job["_id"]}, max_time_ms=READ_MS)) is not None:
             return before  # of an earlier run of this request
         self.jobs.prepare(job, asked.owner, asked.scope, visible=True)
-        return submit(self.db, job, None if stored else arrays, asked.meta, asked.owner, entry)
+        return submit(self.db, job, None if stored else arrays, asked.meta, asked.owner, entry, cancel_after)
 
     def erase_input(self, input_: ObjectId, seen: Mapping[str, Any], entry: Entry | None = None) -> bool:
         """Delete an input with its results; see ml/erasure/inputs.py."""

@@ -33,6 +33,7 @@ FIELDS = (
     "build.processor",
     "elsewhere",
     "batch_window_ms",
+    "owner",
 )
 #: What a version cannot be without. What other programs put among the models must not stop those that are.
 TYPES = {"name": str, "version": int, "state": str}

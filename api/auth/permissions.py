@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from api.auth.models import permit_model
 from api.dialects import DIALECTS
 from api.errors import ApiError
 from api.resources import RESOURCES
@@ -97,9 +98,3 @@ def permit(caller: Caller, endpoint: str, method: str, values: Mapping[str, Any]
         raise ApiError(403, f"the role {caller.role} may not do this; it takes {' or '.join(needed)}")
     if caller.models is not None and values and MODEL in values:
         permit_model(caller, values[MODEL])
-
-
-def permit_model(caller: Caller, model: str) -> None:
-    """Raise a 403 where the caller's key is not for this model."""
-    if not caller.may_use(model):
-        raise ApiError(403, f"this key is not for the model {model!r}")

@@ -18,7 +18,7 @@ ANYWHERE = frozenset({"400", "401", "500", "503"})
 ANY_HEADER = "X-Request-ID"
 #: An operation's parameters that so many share are described once.
 SHARED = 3
-METHODS = ("GET", "POST", "PATCH", "DELETE")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 INTRO = """Made from the OpenAPI document by `python -m tests.snapshots.renew`. A running Almanac has that document at
 `/openapi.json`, with `?model=NAME` and a key exact for one model, and at `/docs` a page to try it with. Examples are on

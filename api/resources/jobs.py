@@ -132,6 +132,17 @@ class Jobs(Resource):
             **_READONLY,
             **described("The X-Request-ID of the predict that made it, if one did."),
         },
+        "protocol": {
+            "type": "string",
+            **_READONLY,
+            **described("By which other server's protocol it was asked for, if it was."),
+        },
+        "cancel_at": {
+            "type": "datetime",
+            **_READONLY,
+            **described("When it is canceled if it has not ended by then."),
+        },
+        "overdue": {"type": "boolean", **_READONLY, **described("Whether it was canceled for that.")},
         "owner": {"type": "string", **_READONLY, **described("Whose it is.")},
     }
     resource_methods = ["GET", "POST"]

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, current_app, request
 
 from api.audit import entry_for
 from api.auth.caller import current_caller
-from api.auth.permissions import permit_model
+from api.auth.models import permit_model
 from api.errors import ApiError
 from api.openapi.describe import BINARY, JSON, Answer, Body, Media, Operation, Schema, describes, record, ref
 from api.present import present

@@ -18,6 +18,11 @@ SHAPE_VERSION = 1
 
 #: Finds jobs whose webhook is to be told something; all others have no entry.
 OUTBOX = "outbox"
+#: Finds jobs that have a deadline.
+DEADLINES = "deadlines"
+#: Serve lists of Replicate's predictions.
+OWNERS_PREDICTIONS = "owner_predictions"
+ALL_PREDICTIONS = "predictions"
 #: Deliveries that arrived go after so long.
 DELIVERED_SECONDS = 30 * 24 * 3600
 
@@ -86,6 +91,20 @@ INDEXES: dict[str, list[IndexModel]] = {
         ),
         IndexModel([("owner", ASCENDING), ("_created", DESCENDING)], name="owner_created"),
         IndexModel([("outbox.at", ASCENDING)], name=OUTBOX, partialFilterExpression={"outbox.0": {"$exists": True}}),
+        IndexModel(
+            [("cancel_at", ASCENDING)], name=DEADLINES, partialFilterExpression={"cancel_at": {"$exists": True}}
+        ),
+        # Of one owner, and of all; no other job has an entry.
+        IndexModel(
+            [("owner", ASCENDING), ("_created", DESCENDING), ("_id", DESCENDING)],
+            name=OWNERS_PREDICTIONS,
+            partialFilterExpression={"protocol": "replicate"},
+        ),
+        IndexModel(
+            [("_created", DESCENDING), ("_id", DESCENDING)],
+            name=ALL_PREDICTIONS,
+            partialFilterExpression={"protocol": "replicate"},
+        ),
     ],
     "deliveries": [
         # Whom a delivery is for is looked at before the document: those that must wait their turn can be many.

@@ -14,6 +14,7 @@ from pymongo.errors import OperationFailure
 from ml.audit.entries import Entry
 from ml.database.client import READ_MS, Document
 from ml.database.documents import now
+from ml.database.leases import until
 from ml.database.transactions import transact
 from ml.errors import Invalid
 from ml.executors.base import Arrays
@@ -35,9 +36,11 @@ def submit(
     meta: Sequence[Mapping[str, Any] | None] | None,
     owner: str | None,
     entry: Entry | None = None,
+    cancel_after: float | None = None,
 ) -> Document:
     """Insert a complete job and, where its `inputs` are the ids of new rows, these too: `arrays`, first axis the rows.
 
+    With `cancel_after` (seconds) it is canceled where it has not ended by then; see deadlines.py.
     All of it is durable when this returns, or nothing is stored. The job is returned; where another run of the same
     request, which has the same ids, was quicker, that one's. Raises Invalid for a row that is too large, or for
     more than one transaction holds, or what the database raises.
@@ -61,6 +64,8 @@ def submit(
             db["inputs"].insert_many(documents, session=session)
         # Last: no worker is to see a job whose rows are not there, whatever the order in which writes become visible.
         db["jobs"].insert_one(job, session=session)
+        if cancel_after is not None:  # by the database's clock, as all that is held against it
+            db["jobs"].update_one({"_id": job["_id"]}, [{"$set": {"cancel_at": until(cancel_after)}}], session=session)
         if entry is not None:
             entry.write(db, [job["_id"]], owner, session)
 

@@ -79,7 +79,7 @@ class _Frame:
 
     def __init__(self, live: LiveModel, job: Mapping[str, Any]) -> None:
         self.id_of = result_ids(job["_id"])
-        self._facts = {**live.facts, "job": job["_id"], "protocol": "job"}
+        self._facts = {**live.facts, "job": job["_id"], "protocol": job.get("protocol", "job")}
         if job.get("request") is not None:
             self._facts["request"] = job["request"]
         self._at = now()

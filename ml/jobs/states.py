@@ -40,12 +40,23 @@ STEERED = {"priority": True, "max_rows_per_second": True}
 _HOLD = ("worker", "lease", "sessions", "before")
 
 _NOT_HELD: Document = {"$unset": list(_HOLD)}
+#: The same, and it has no deadline any more.
+_ENDED: Document = {"$unset": [*_HOLD, "cancel_at"]}
 
-#: What a job may be claimed by: it waits, or no worker has it (any more), and its time has come.
+#: Its deadline passed; a job that has ended has none.
+OVERDUE: Document = {
+    "$and": [
+        {"cancel_at": {"$exists": True}, "status": {"$nin": list(ENDED)}},
+        {"$expr": {"$lte": ["$cancel_at", "$$NOW"]}},
+    ]
+}
+
+#: What a job may be claimed by: it waits, or no worker has it (any more), its time has come, and its deadline has not.
 _CLAIMABLE: Document = {
     "$and": [
         {"$or": [{"status": "queued"}, {"status": "running", **expired("lease")}]},
         {"$expr": {"$lte": [{"$ifNull": ["$not_before", 0]}, "$$NOW"]}},
+        {"$expr": {"$or": [{"$eq": [{"$type": "$cancel_at"}, "missing"]}, {"$gt": ["$cancel_at", "$$NOW"]}]}},
     ]
 }
 #: How urgent a job is: twice as much for each priority, and once more for each second that it waits.
@@ -78,7 +89,9 @@ def wish_update(current: str, wanted: str) -> list[dict[str, Any]]:
         fields["since"] = "$$NOW"
     if current in ENDED:
         fields.update({"phase": "retry", "checkpoint": None, "attempts": 0, "arrived": None, "progress.total": None})
-    removed = [*_HOLD, "not_before", *(["started", "ended", "error"] if current in ENDED else [])]
+    removed = [*_HOLD, "not_before", *(["started", "ended", "error", "overdue"] if current in ENDED else [])]
+    if wanted == "canceled":
+        removed.append("cancel_at")
     update: list[Document] = [{"$set": fields}, {"$unset": removed}]
     return [*update, noted(wanted)] if wanted == "canceled" else update
 
@@ -213,8 +226,20 @@ def give_back(jobs: Collection[Document], job: Mapping[str, Any]) -> bool:
     return jobs.update_one(held(job), [{"$set": changes}, _NOT_HELD]).matched_count == 1
 
 
+def expire(jobs: Collection[Document], job: Mapping[str, Any], wait_ms: int) -> bool:
+    """Cancel a job whose deadline passed; False where it is not so (any more).
+
+    Raises ExecutionTimeout where a worker's commit holds it for longer than `wait_ms`.
+    """
+    fields = _changed("canceled") | {"ended": "$$NOW", "overdue": True, "fence": {"$add": ["$fence", 1]}}
+    removed = [*_HOLD, "not_before", "cancel_at"]
+    update: list[Document] = [{"$set": fields}, {"$unset": removed}, noted("canceled")]
+    found = jobs.find_one_and_update({"_id": job["_id"], **OVERDUE}, update, {"_id": True}, maxTimeMS=wait_ms)
+    return found is not None
+
+
 def _end(jobs: Collection[Document], job: Mapping[str, Any], changes: Document, event: str) -> bool:
-    update: list[Document] = [{"$set": {"ended": "$$NOW", **changes}}, _NOT_HELD, noted(event)]
+    update: list[Document] = [{"$set": {"ended": "$$NOW", **changes}}, _ENDED, noted(event)]
     return jobs.update_one(held(job), update).matched_count == 1
 
 

@@ -17,6 +17,7 @@ from ml.database.documents import identity, stamp_new
 from ml.database.indexes import OUTBOX
 from ml.database.leases import expired
 from ml.jobs.events import EVENTS
+from ml.replicate.messages import is_prediction, message
 from ml.webhooks.target import BadTarget, parse
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ DUPLICATE_KEY = 11000
 #: What a message tells of the job: what it is, then how it was when the event happened.
 _FACTS = ("model", "version", "alias", "priority", "owner", "_created")
 _STATE = ("status", "progress", "error", "started", "ended")
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 _WAITING = {"outbox.0": {"$exists": True}}
 
 
@@ -49,7 +51,7 @@ def move(db: Database[Document], job: Mapping[str, Any]) -> None:
     only another program can have written it, is dropped.
     """
     notes = [note for note in _listed(job.get("outbox")) if _is_note(note)]
-    made = [delivery for note in notes if (delivery := _delivery(job, note)) is not None]
+    made = [delivery for note in notes if (delivery := _delivery(db, job, note)) is not None]
     if made:
         try:
             db["deliveries"].insert_many(made, ordered=False)
@@ -79,7 +81,7 @@ def _forget_progress(db: Database[Document], job: Mapping[str, Any], newest: int
     )
 
 
-def _delivery(job: Mapping[str, Any], note: Mapping[str, Any]) -> Document | None:
+def _delivery(db: Database[Document], job: Mapping[str, Any], note: Mapping[str, Any]) -> Document | None:
     """The document of `deliveries` that a note becomes; None where the job no longer has a URL."""
     webhook = job.get("webhook")
     url = webhook.get("url") if isinstance(webhook, Mapping) else None
@@ -101,14 +103,19 @@ def _delivery(job: Mapping[str, Any], note: Mapping[str, Any]) -> Document | Non
         "status": "queued",
         "next_at": note["at"],
         # As text, since every attempt sends the same bytes.
-        "payload": orjson.dumps(_message(job, note), default=_json, option=orjson.OPT_PASSTHROUGH_DATETIME).decode(),
+        "payload": orjson.dumps(_message(db, job, note), default=_json, option=_OPTIONS).decode(),
     }
     return stamp_new(document, owner if isinstance(owner, str) else None)
 
 
-def _message(job: Mapping[str, Any], note: Mapping[str, Any]) -> dict[str, Any]:
+def _message(db: Database[Document], job: Mapping[str, Any], note: Mapping[str, Any]) -> dict[str, Any]:
     facts = {name: job[name] for name in _FACTS if name in job}
     state = {name: note[name] for name in _STATE if name in note}
+    if is_prediction(job):
+        try:
+            return message(db, job, state)
+        except (TypeError, AttributeError, KeyError):  # another program's; as any other job's
+            log.warning("job %s: it is no prediction, and says that it is", job["_id"])
     return {"type": f"job.{note['event']}", "timestamp": note["at"], "data": {"_id": job["_id"], **facts, **state}}
 
 
@@ -130,7 +137,9 @@ def _identity(job: Any, n: int) -> ObjectId:
 
 
 def _json(value: Any) -> Any:
-    """Times as the REST surface has them; whatever else JSON does not know, as text."""
+    """Times and bytes as the REST surface has them; whatever else JSON does not know, as text."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
     if isinstance(value, datetime):
         time = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
         return time.isoformat(timespec="milliseconds") + "Z"

@@ -144,7 +144,7 @@ GET    /api/v1/audit/<_id>                                      403 403 403 403 
 TABLE += "".join(spoken.TABLE for spoken in SPOKEN.values())
 
 #: Parts of rules that are the id of a document.
-IDS = ("_id", "input_id", "job_id", "key_id", "result_id")
+IDS = ("_id", "input_id", "job_id", "key_id", "result_id", "prediction")
 OWNED = ("inputs", "results", "jobs", "deliveries")
 #: What only alice's documents hold; in the shape of a user's name, which is one too.
 MARK = "marked-by-alice"
@@ -201,6 +201,7 @@ def path_of(rule: str, id_: ObjectId) -> str:
         "name": "sums",
         "version": "1",
         "alias": "stable",
+        "owner": "alice",
         "path": "api/v1/inputs",
     }.items():
         rule = rule.replace(f"<{name}>", value)
@@ -243,6 +244,8 @@ class World:
         """One of each kind, which refer to one another."""
         ids = {name: ObjectId() for name in OWNED}
         job = {"model": "sums", "version": 1, "status": "canceled", "where": {"tags": mark}, "scope": {"owner": owner}}
+        # So that it is one of Replicate's predictions, too.
+        job |= {"protocol": "replicate", "prediction": {"model": f"{mark}/sums"}}
         told = {"job": ids["jobs"], "event": "canceled", "url": f"https://receiver.example/{mark}", "status": "failed"}
         output = {"input": ids["inputs"], "job": ids["jobs"], "output": {"y": [1.0]}, "label": mark, "note": mark}
         documents: dict[str, dict[str, Any]] = {
@@ -323,4 +326,6 @@ def resource_of(rule: str) -> str:
     """The resource below which a rule is, or nothing."""
     if rule.startswith("/console/"):
         return rule.split("/")[2]
+    if "<prediction>" in rule:
+        return "jobs"
     return rule.split("/")[3] if rule.startswith("/api/") and rule.count("/") > 2 else ""

@@ -130,7 +130,8 @@ def test_a_database_that_nobody_prepared_is_left_as_it_is(db: Db) -> None:
         other.drop_collection(name)
     told = bad(db)
     assert ("WRONG", "document shape", "no Almanac has prepared the database 'almanac' yet") in told
-    assert ("WRONG", "indexes of jobs", "missing: status_priority_created, owner_created, outbox") in told
+    missing = "missing: status_priority_created, owner_created, outbox, deadlines, owner_predictions, predictions"
+    assert ("WRONG", "indexes of jobs", missing) in told
     assert ("warning", "reading and writing", "not tried, as there is no collection for it yet") in told
     assert other.list_collection_names() == []
 

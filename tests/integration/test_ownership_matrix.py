@@ -72,8 +72,9 @@ def test_each_is_answered_as_the_table_says(world: World, line: Line) -> None:
 
 def is_audited(line: Line) -> bool:
     """Reads are not, nor are predictions, whose results are their record; a prediction for later makes a job."""
-    if spoken_at(line.rule) is not None:  # other servers' protocols predict and tell, and do nothing else
-        return False
+    spoken = spoken_at(line.rule)
+    if spoken is not None:  # other servers' protocols predict and tell, and most do nothing else
+        return f"{line.method} {line.rule}" in getattr(spoken, "AUDITED", ())
     return line.method != "GET" and (not line.rule.endswith("/predict") or line.variant == "later")
 
 

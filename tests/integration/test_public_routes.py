@@ -33,6 +33,8 @@ EXAMPLES = {
     "version": 1,
     "alias": "stable",
     "path": "api/v1/inputs",
+    "owner": "admin",
+    "prediction": "0" * 24,
 }
 
 STATIC = (

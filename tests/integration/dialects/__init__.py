@@ -21,6 +21,8 @@ class Spoken(Protocol):
     NOT_THERE: Sequence[str]
     #: Statuses of Almanac's that this dialect has others for.
     STATUSES: Mapping[int, int]
+    #: Whether a prediction is one row, which a job gives: what becomes of it is then no error.
+    ONE_ROW: bool
     #: What is said where there is no model `nope`, and no version 9 of `sums`, which has the one.
     NO_MODEL: str
     NO_VERSION: str

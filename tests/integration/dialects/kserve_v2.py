@@ -31,6 +31,7 @@ POST   /v2/repository/models/<name>/load                        403 403 403 400 
 POST   /v2/repository/models/<name>/unload                      403 403 403 400 400 401
 """
 NOT_THERE = ("/v2/nope", "/v2/models/sums/nope", "/v2/models/sums/generate", "/v2/trace/setting")
+ONE_ROW = False
 NO_MODEL = "there is no model 'nope'; there are: "
 NO_VERSION = "sums has no version 9; there are: 1"
 STATUSES: Mapping[int, int] = {409: 503, 422: 400}

@@ -36,6 +36,7 @@ NEVER_RIGHT = (
 )
 #: Parts of paths with which a view is the same as without: what is drawn there for one is enough.
 ALIKE = ("/versions/{version}", "/labels/{alias}")
+ONE_ROW = False
 NO_MODEL = "Servable not found for request: Latest(nope)"
 NO_VERSION = "Servable not found for request: Specific(sums, 9)"
 STATUSES: Mapping[int, int] = {409: 404, 415: 400, 422: 400}
