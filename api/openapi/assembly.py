@@ -77,8 +77,8 @@ def assemble(app: Flask) -> dict[str, Any]:
         "schemas": schemas,
         "responses": shared.responses()
         | {name: response for dialect in DIALECTS for name, response in shared.responses(dialect).items()},
-        "parameters": shared.header_parameters(),
-        "headers": shared.headers(),
+        "parameters": shared.header_parameters(DIALECTS),
+        "headers": shared.headers(DIALECTS),
         "securitySchemes": shared.SECURITY_SCHEMES,
     }
     tags = {name: resource.about for name, resource in RESOURCES.items()} | TAGS

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from api.dialects import DIALECTS
-from api.dialects.base import Dialect
 from api.errors import ApiError
 from api.openapi.describe import JSON, Schema, named, record, ref
+
+if TYPE_CHECKING:
+    from api.dialects.base import Dialect  # a dialect may use what is here
 
 OBJECT_ID = named(
     "ObjectId",
@@ -229,15 +231,15 @@ def header_parameter(key: str) -> dict[str, Any]:
     return {"$ref": f"#/components/parameters/{key}"}
 
 
-def header_parameters() -> dict[str, Any]:
+def header_parameters(dialects: Iterable[Dialect]) -> dict[str, Any]:
     """The request headers as components."""
-    more = {key: parameter for dialect in DIALECTS for key, parameter in dialect.request_headers.items()}
+    more = {key: parameter for dialect in dialects for key, parameter in dialect.request_headers.items()}
     return {key: {"in": "header", **parameter} for key, parameter in (REQUEST_HEADERS | more).items()}
 
 
-def headers() -> dict[str, Any]:
+def headers(dialects: Iterable[Dialect]) -> dict[str, Any]:
     """The headers of answers as components."""
-    return HEADERS | {name: header for dialect in DIALECTS for name, header in dialect.answer_headers.items()}
+    return HEADERS | {name: header for dialect in dialects for name, header in dialect.answer_headers.items()}
 
 
 def common_errors(*, public: bool, body: bool, path: bool, keyed: bool) -> list[int]:

@@ -25,8 +25,9 @@ from schemathesis.specs.openapi import checks
 
 from api.openapi import document
 from ml.database.client import database_of
-from ml.database.documents import stamp_new
+from ml.database.documents import now, stamp_new
 from ml.identity import passwords
+from ml.uploads import FILES, KEPT
 from tests.conftest import ADMIN_KEY, Api
 from tests.integration.dialects import SPOKEN, spoken_at
 from tests.integration.rest import Client
@@ -37,7 +38,7 @@ CALLER = os.environ.get("TEST_CALLER", ADMIN_KEY)
 #: That of a stored row in the examples.
 ID = "6b00e4c0d035a01704bf37b4"
 #: What the parts of a path are where they are right: random ones lead nowhere.
-THERE = {"id": ID, "name": "iris", "version": 1, "alias": "stable"}
+THERE = {"id": ID, "name": "iris", "version": 1, "alias": "stable", "owner": "admin", "version_id": "iris:1"}
 #: The model that the examples of the document are about.
 IRIS: dict[str, Any] = {
     "name": "iris",
@@ -45,6 +46,7 @@ IRIS: dict[str, Any] = {
     "outputs": [{"name": "y", "dtype": "FP32", "shape": [3]}],
     "classes": ["setosa", "versicolor", "virginica"],
 }
+AN_UPLOAD = {"filename": "f", "contentType": "image/png", "length": 0, "chunkSize": 1, "sha256": "", "given": "{}"}
 #: What cannot succeed here: no drawn file is a model, and the service is not started.
 NEVER_RIGHT = {"POST /api/v1/models", "GET /health/ready", "GET /v2/health/ready"}.union(
     *(getattr(spoken, "NEVER_RIGHT", ()) for spoken in SPOKEN.values())
@@ -176,6 +178,8 @@ def put_back(operation: Any, client: Client) -> None:
         return
     db, id_ = database_of(client), ObjectId(ID)
     resource = "inputs" if operation.path.endswith("/predict") else operation.path.split("/")[3]
+    if operation.path.startswith("/v1/files/"):
+        resource = FILES
     fields: dict[str, Any] = {
         "models": {**IRIS, "version": 2, "state": "failed", "digest": "0" * 64, "error": "no model"},
         "inputs": {"data": [5.1, 3.5, 1.4, 0.2]},
@@ -185,6 +189,7 @@ def put_back(operation: Any, client: Client) -> None:
         "keys": {"role": "user", "owner": "scanner", "prefix": "alm_Zx0f", "hash": "0" * 64},
         "users": {"name": "kept", "role": "user", "password_hash": "none"},
         "deliveries": {"job": id_, "event": "succeeded", "url": "http://a.example", "status": "failed", "attempt": 12},
+        FILES: {**AN_UPLOAD, "expires": now() + KEPT},
         "audit": {"action": "change", "resource": "inputs", "by": {"owner": "admin", "role": "admin", "via": "key"}},
     }[resource]
     db[resource].replace_one({"_id": id_}, stamp_new({"_id": id_, **fields}, "admin"), upsert=True)

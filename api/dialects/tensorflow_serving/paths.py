@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/v1/models"
 _PATH = re.compile(
-    r"/v1/models(?P<name>/[^/:]+)?(?P<kind>/(?:versions|labels)/)?(?P<which>(?<=/)[^/:]+)?(?P<what>:\w+|/metadata)?",
+    r"/v1/models(?:(?P<name>/[^/:]+)(?:(?P<kind>/(?:versions|labels)/)(?P<which>[^/:]+))?)?(?P<what>:\w+|/metadata)?",
     re.IGNORECASE,
 )
 

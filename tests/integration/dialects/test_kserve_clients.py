@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,18 +9,10 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.conftest import ADMIN_KEY, Api
 from tests.integration.rest import Client, stored, tensor
 from tests.waiting import until
-
-
-class _Quiet(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log(self, type: str, message: str, *args: Any) -> None:
-        """Nothing: the application logs."""
 
 
 class Key(triton.InferenceServerClientPlugin):  # type: ignore[misc]
@@ -32,17 +23,6 @@ class Key(triton.InferenceServerClientPlugin):  # type: ignore[misc]
 
     def __call__(self, request: Any) -> None:
         request.headers["Authorization"] = f"Bearer {self._token}"
-
-
-@pytest.fixture
-def address(api: Api) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, api.http.application, threaded=True, request_handler=_Quiet)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
 
 
 @pytest.fixture
