@@ -9,6 +9,7 @@ from typing import Any
 from werkzeug.test import TestResponse
 
 from tests.conftest import Api
+from tests.integration.dialects.errors import problem as problem
 
 TABLE = """
 GET    /v1/models/<name>                                        200 200 200 200 200 401
@@ -65,11 +66,3 @@ def rows_of(answer: TestResponse) -> Any:
     assert answer.status_code == 200, answer.text
     assert list(answer.json) == ["predictions"]
     return answer.json["predictions"]
-
-
-def problem(answer: TestResponse) -> str:
-    assert answer.mimetype == "application/json"
-    assert list(answer.json) == ["error"], answer.text
-    text: str = answer.json["error"]
-    assert text
-    return text
