@@ -134,7 +134,8 @@ class Uploads:
 
     def _parts(self, file: Mapping[str, Any]) -> Iterator[bytes]:
         left = file["length"]
-        found = self._db[CHUNKS].find({"files_id": file["_id"]}, {"data": True}, batch_size=AT_ONCE)
+        match = {"files_id": file["_id"]}
+        found = self._db[CHUNKS].find(match, {"data": True}, batch_size=AT_ONCE, max_time_ms=READ_MS)
         with found.sort("n", 1) as chunks:
             for chunk in chunks:
                 left -= len(chunk["data"])
