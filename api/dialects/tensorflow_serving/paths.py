@@ -31,6 +31,8 @@ class Name(BaseConverter):
     """A model's name, or a label, in a rule: what follows a colon is what is asked of it."""
 
     regex = "[^/:]+"
+    #: Less than others': where another dialect's rule fits a path too, these do.
+    weight = 50
     part_isolating = True
 
 

@@ -23,7 +23,7 @@ class _Quiet(WSGIRequestHandler):
 def address(api: Api) -> Iterator[str]:
     """Where it listens: host and port."""
     server = make_server("127.0.0.1", 0, api.http.application, threaded=True, request_handler=_Quiet)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     yield f"127.0.0.1:{server.server_port}"
     server.shutdown()
