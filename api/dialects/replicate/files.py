@@ -40,6 +40,27 @@ PERMISSIONS: Mapping[tuple[str, str], Roles] = {
 _FILE_PATH = re.compile(rf"{FILES}/([^/]*)(?:/download)?")
 
 
+@blueprint.get(FILES)
+@describes(
+    Operation(
+        id="replicateListFiles",
+        tag=NAME,
+        summary="List the files",
+        answers={200: Answer(f"Up to {PAGE} of those that the caller may see, the newest first.", {JSON: FILES_PAGE})},
+        query=(CURSOR,),
+    )
+)
+def list_files() -> AlmanacResponse:
+    """The caller's files, the newest first."""
+    cursor = asked_cursor()
+    if cursor is not None and not ObjectId.is_valid(cursor.place):
+        raise not_a_cursor(str(cursor))
+    place = {} if cursor is None else {"after" if cursor.back else "before": ObjectId(cursor.place)}
+    found = the_service().uploads.newest(current_caller().scope("files"), PAGE + 1, **place)
+    made = page(cursor, found, lambda file: str(file["_id"]), lambda files: [shown(file) for file in files])
+    return _json(made)
+
+
 @blueprint.post(FILES)
 @describes(
     Operation(
@@ -64,27 +85,6 @@ def create_file() -> AlmanacResponse:
         content.stream, owner=current_caller().owner, entry=entry_for("create", "files", 201), **fields
     )
     return _json(shown(file), 201)
-
-
-@blueprint.get(FILES)
-@describes(
-    Operation(
-        id="replicateListFiles",
-        tag=NAME,
-        summary="List the files",
-        answers={200: Answer(f"Up to {PAGE} of those that the caller may see, the newest first.", {JSON: FILES_PAGE})},
-        query=(CURSOR,),
-    )
-)
-def list_files() -> AlmanacResponse:
-    """The caller's files, the newest first."""
-    cursor = asked_cursor()
-    if cursor is not None and not ObjectId.is_valid(cursor.place):
-        raise not_a_cursor(str(cursor))
-    place = {} if cursor is None else {"after" if cursor.back else "before": ObjectId(cursor.place)}
-    found = the_service().uploads.newest(current_caller().scope("files"), PAGE + 1, **place)
-    made = page(cursor, found, lambda file: str(file["_id"]), lambda files: [shown(file) for file in files])
-    return _json(made)
 
 
 @blueprint.get(f"{FILES}/<ObjectId:file_id>")
