@@ -38,7 +38,14 @@ CALLER = os.environ.get("TEST_CALLER", ADMIN_KEY)
 #: That of a stored row in the examples.
 ID = "6b00e4c0d035a01704bf37b4"
 #: What the parts of a path are where they are right: random ones lead nowhere.
-THERE = {"id": ID, "name": "iris", "version": 1, "alias": "stable", "owner": "admin", "version_id": "iris:1"}
+THERE: dict[str, Any] = {
+    "id": ID,
+    "name": "iris",
+    "version": 1,
+    "alias": "stable",
+    "owner": "admin",
+    "version_id": "iris:1",
+}
 #: The model that the examples of the document are about.
 IRIS: dict[str, Any] = {
     "name": "iris",
@@ -82,8 +89,11 @@ def described(api: Api, client: Client, stub: Callable[..., Any], monkeypatch: p
         made = deepcopy(document(app, "iris"))
     # It leaves out aliases, which may mean other versions; here they do not.
     made["paths"] = {**deepcopy(document(app)["paths"]), **made["paths"]}
+    # Whose a model is said to be is not looked at: whatever is drawn for it is right.
+    made["paths"] = {path.replace("{owner}", "admin"): item for path, item in made["paths"].items()}
     for item in made["paths"].values():
-        for parameter in item.get("parameters", []):
+        item["parameters"] = [one for one in item.get("parameters", []) if one.get("name") != "owner"]
+        for parameter in item["parameters"]:
             if parameter.get("in") == "path":
                 parameter["schema"] = {"enum": [THERE[parameter["name"]]]}
     # A tag that is drawn is never that of the document.
