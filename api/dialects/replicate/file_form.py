@@ -21,8 +21,8 @@ UNNAMED, UNTYPED = "file", "application/octet-stream"
 MOST_NAME, MOST_TYPE, MOST_METADATA = 255, 255, 64 * 1024
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f/\\\ud800-\udfff]+")
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 (no password)
-_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}(?: *; *{_TOKEN}=(?:{_TOKEN}|"[ !#-\[\]-~]*"))*')
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_TYPE = re.compile(rf'{_WORD}/{_WORD}(?: *; *{_WORD}=(?:{_WORD}|"[ !#-\[\]-~]*"))*')
 
 
 def read_form() -> tuple[FileStorage, dict[str, str]]:
