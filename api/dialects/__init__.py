@@ -3,5 +3,5 @@
 from api.dialects import kserve_v2, replicate, tensorflow_serving
 from api.dialects.base import Dialect
 
-#: A path is the first's that owns it: of `/v1/models` Replicate says what is its own, all else there is TensorFlow's.
+#: Where the paths of two have the same beginning, the one of more words is first.
 DIALECTS: tuple[Dialect, ...] = (kserve_v2.DIALECT, replicate.DIALECT, tensorflow_serving.DIALECT)

@@ -15,7 +15,6 @@ from bson import ObjectId
 from werkzeug.test import TestResponse
 
 from ml.identity.keys import create_key
-from ml.uploads import FILES
 from tests.conftest import Api
 from tests.integration.dialects import spoken_at
 from tests.integration.everyone import CALLERS, IDS, LINES, MARK, OWNED, Line, World, path_of, plain, resource_of
@@ -73,8 +72,9 @@ def test_each_is_answered_as_the_table_says(world: World, line: Line) -> None:
 
 def is_audited(line: Line) -> bool:
     """Reads are not, nor are predictions, whose results are their record; a prediction for later makes a job."""
-    if spoken_at(line.rule) is not None:  # other servers' protocols predict, tell and keep files, and do nothing else
-        return line.method != "GET" and resource_of(line.rule) == FILES
+    spoken = spoken_at(line.rule)
+    if spoken is not None:  # other servers' protocols predict and tell, and most do nothing else
+        return f"{line.method} {line.rule}" in getattr(spoken, "AUDITED", ())
     return line.method != "GET" and (not line.rule.endswith("/predict") or line.variant == "later")
 
 

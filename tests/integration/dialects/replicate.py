@@ -12,6 +12,7 @@ from tests.conftest import Api
 from tests.integration.dialects import replicate_files
 
 TABLE = replicate_files.TABLE
+AUDITED = replicate_files.AUDITED
 NOT_THERE = replicate_files.NOT_THERE
 STATUSES: Mapping[int, int] = {}
 NO_MODEL = NO_VERSION = ""

@@ -16,6 +16,8 @@ GET    /v1/models/<owner>/<name>                                200 200 200 200 
 GET    /v1/models/<owner>/<name>/versions                       200 200 200 200 200 401
 GET    /v1/models/<owner>/<name>/versions/<version_id>          200 200 200 200 200 401
 """
+#: Lines that leave an entry in the audit.
+AUDITED = frozenset({"POST /v1/files", "DELETE /v1/files/<file_id>"})
 NOT_THERE = ("/v1/files/nope", "/v1/files/nope/download")
 
 
