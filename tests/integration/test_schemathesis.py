@@ -38,14 +38,7 @@ CALLER = os.environ.get("TEST_CALLER", ADMIN_KEY)
 #: That of a stored row in the examples.
 ID = "6b00e4c0d035a01704bf37b4"
 #: What the parts of a path are where they are right: random ones lead nowhere.
-THERE: dict[str, Any] = {
-    "id": ID,
-    "name": "iris",
-    "version": 1,
-    "alias": "stable",
-    "owner": "admin",
-    "version_id": "iris:1",
-}
+THERE = {"id": ID, "name": "iris", "version": 1, "alias": "stable", "version_id": "iris:1"}
 #: The model that the examples of the document are about.
 IRIS: dict[str, Any] = {
     "name": "iris",
