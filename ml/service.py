@@ -71,6 +71,7 @@ from ml.slots import Record, Slot
 from ml.statistics import Statistics
 from ml.statistics import Totals as Totals
 from ml.store import Store
+from ml.uploads import Uploads as Uploads
 from ml.versions import Version as Version
 from ml.webhooks.requests import Webhooks as Webhooks
 
@@ -136,6 +137,7 @@ class Service:
         self.predictions = Predictions(db)
         self.webhooks = Webhooks(db, private_webhooks)
         self.statistics = Statistics(db)
+        self.uploads = Uploads(db)
         self.keys = Keys(db)
         self.identity = Identity(db)
         self.refusals = Refusals(db)

@@ -113,7 +113,7 @@ class Api:
             raise AttributeError(method)
 
         def send(path: str, *, headers: dict[str, str] | None = None, **kwargs: Any) -> TestResponse:
-            url = path if path.startswith("/") else f"/api/v1/{path}"
+            url = path if path.startswith(("/", "http://")) else f"/api/v1/{path}"
             response: TestResponse = self.http.open(
                 url, method=method.upper(), headers={**self.headers, **(headers or {})}, **kwargs
             )

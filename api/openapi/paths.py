@@ -15,7 +15,7 @@ from api.resources import RESOURCES
 #: What Flask answers by itself.
 AUTOMATIC_METHODS = frozenset({"HEAD", "OPTIONS"})
 #: The parts of a path that Eve and the routes name differently, and that are the same: a document's id.
-IDS = frozenset({"_id", "input_id", "job_id", "key_id"})
+IDS = frozenset({"_id", "input_id", "job_id", "key_id", "file_id"})
 
 _PART = re.compile(r"<(?:(?P<converter>[a-zA-Z_]+)(?:\((?P<arguments>.*?)\))?:)?(?P<name>[a-zA-Z_][a-zA-Z0-9_]*)>")
 

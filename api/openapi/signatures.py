@@ -70,12 +70,17 @@ def model_schemas(facts: Facts) -> dict[str, Schema]:
 
 def instance_schema(signature: Signature) -> Schema:
     """One row of a request: for a sole input its values bare, or an object by input name."""
-    values = {spec.name: _values(spec, _element_sent(spec)) for spec in signature.inputs}
+    values = input_schemas(signature)
     by_name = record(values, list(values), "A row by input name.")
     if len(values) > 1:
         return by_name
     (sole,) = values.values()
     return {"anyOf": [sole, by_name], "description": "A row: its values, or an object by input name."}
+
+
+def input_schemas(signature: Signature) -> dict[str, Schema]:
+    """One row of each input as it can be sent, by its name."""
+    return {spec.name: _values(spec, _element_sent(spec)) for spec in signature.inputs}
 
 
 def output_schema(signature: Signature) -> Schema:

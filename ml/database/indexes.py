@@ -137,6 +137,16 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("hash", ASCENDING)], name="hash", unique=True),
         IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0),
     ],
+    # Files of clients, which go after a while, with their chunks: see ml/uploads.py.
+    "uploads.files": [
+        IndexModel([("owner", ASCENDING), ("_id", DESCENDING)], name="owner_id"),
+        IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0),
+    ],
+    "uploads.chunks": [
+        IndexModel([("files_id", ASCENDING), ("n", ASCENDING)], name="files_id_1_n_1", unique=True),
+        IndexModel([("owner", ASCENDING)], name="owner"),
+        IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0),
+    ],
     "idempotency": [IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0)],
     "audit": [
         IndexModel([("_created", DESCENDING)], name="created"),

@@ -24,7 +24,7 @@ from ml.jobs.states import ENDED
 #: Documents that are deleted at once.
 AT_ONCE = 1000
 #: Collections whose documents have an `owner` and nothing that hangs on them, in the order in which they go.
-OWNED = ("results", "deliveries", "idempotency", "keys")
+OWNED = ("results", "deliveries", "idempotency", "uploads.files", "uploads.chunks", "keys")
 #: Collections of which one document is the owner's own, by this field.
 OWN = {"webhook_secrets": "_id", "users": "name"}
 

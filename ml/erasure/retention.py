@@ -25,8 +25,11 @@ RECORDS: dict[str, tuple[str, dict[str, Any]]] = {
     "results": ("_created", {}),
     "deliveries": ("_created", {}),
     "jobs": ("_updated", {"status": {"$in": list(ENDED)}}),
+    # These go after a day in any case.
+    "uploads.files": ("_created", {}),
+    "uploads.chunks": ("_created", {}),
     # What tells of records goes as they do; what tells of models, keys, users and erasure stays.
-    "audit": ("_created", {"resource": {"$in": ["inputs", "results", "deliveries", "jobs"]}}),
+    "audit": ("_created", {"resource": {"$in": ["inputs", "results", "deliveries", "jobs", "files"]}}),
 }
 #: Seconds between two looks for inputs that another program stored without stamps.
 PERIOD = 600.0
@@ -35,15 +38,16 @@ PERIOD = 600.0
 def keep_for(db: Database[Document], days: float | None) -> None:
     """Let records of more than so many days go from now on; None: keep them, and no index for it costs a write."""
     for name, (field, which) in RECORDS.items():
-        before = db[name].index_information().get(INDEX, {}).get("expireAfterSeconds")
-        seconds = None if days is None else int(days * 86_400)
-        if before == seconds:
+        found = db[name].index_information().get(INDEX)
+        before = None if found is None else (found.get("expireAfterSeconds"), found.get("partialFilterExpression", {}))
+        wanted = None if days is None else (int(days * 86_400), which)
+        if before == wanted:
             continue
         if before is not None:
             _drop(db, name)  # to change it in place takes more rights than ours
-        if seconds is not None:
+        if wanted is not None:
             options: dict[str, Any] = {"partialFilterExpression": which} if which else {}
-            db[name].create_index([(field, 1)], name=INDEX, expireAfterSeconds=seconds, **options)
+            db[name].create_index([(field, 1)], name=INDEX, expireAfterSeconds=wanted[0], **options)
 
 
 def remove_unstamped(db: Database[Document], days: float) -> int:

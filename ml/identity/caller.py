@@ -10,7 +10,7 @@ Role = Literal["admin", "editor", "user", "reader"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 #: Resources whose documents belong to an owner, and those that all see. Every other is for administrators alone.
-OWNED = frozenset({"inputs", "results", "jobs", "deliveries"})
+OWNED = frozenset({"inputs", "results", "jobs", "deliveries", "files"})
 SHARED = frozenset({"models"})
 
 #: Matches no document.

@@ -10,10 +10,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from werkzeug.serving import make_server
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+_SHIFTS = """() => new Promise((resolve) => {
+  let moved = 0;
+  new PerformanceObserver((list) => { for (const entry of list.getEntries()) moved += entry.value; })
+    .observe({type: "layout-shift", buffered: true});
+  requestAnimationFrame(() => requestAnimationFrame(() => resolve(moved)));
+})"""
 
 
 @contextmanager
@@ -60,6 +67,14 @@ class Watched:
         assert answer is not None
         return self.page
 
+    def log_in(self, key: str) -> Page:
+        """Log in with a key; where that leads."""
+        page = self.open("/login")
+        page.get_by_label("API key").fill(key)
+        page.get_by_role("button", name="Log in with the key").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
+        return page
+
     def _on_message(self, message: Any) -> None:
         # Chromium reports an answer of the 400s as an error.
         if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
@@ -68,3 +83,19 @@ class Watched:
     def _on_request(self, request: Any) -> None:
         if not request.url.startswith((f"{self.url}/", "data:")):
             self.complaints.append(f"asked of another: {request.url}")
+
+
+def moves(page: Page) -> bool:
+    """Whether anything on a page has moved since it was opened."""
+    return bool(page.evaluate(_SHIFTS) > 0.001)
+
+
+def barriers(page: Page, *rules: str) -> list[str]:
+    """What axe finds serious, by all rules or by these."""
+    options = {"runOnly": list(rules)} if rules else {}
+    found = Axe().run(page, options={**options, "resultTypes": ["violations"]}).response["violations"]
+    return [
+        f"{page.url}: {one['id']} {[node['html'][:120] for node in one['nodes'][:3]]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]

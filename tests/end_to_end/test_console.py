@@ -13,8 +13,7 @@ from ml.database.blobs import Blobs
 from ml.database.client import database_of
 from tests.conftest import ADMIN_KEY
 from tests.end_to_end.almanac import Almanac
-from tests.end_to_end.browser import Watched
-from tests.end_to_end.test_pages import barriers
+from tests.end_to_end.browser import Watched, barriers
 from tests.integration.rest import image
 from tests.screenshots.strokes import DIGITS, draw
 
@@ -35,14 +34,6 @@ WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? "" : [...do
   .filter((one) => one.getBoundingClientRect().right > innerWidth && !one.parentElement.closest(".table-responsive"))
   .map((one) => one.outerHTML.slice(0, 100)).slice(-4).join(" | ") || "something"
 """
-
-
-def log_in(watched: Watched, key: str) -> Page:
-    watched.open("/login")
-    watched.page.get_by_label("API key").fill(key)
-    watched.page.get_by_role("button", name="Log in with the key").click()
-    expect(watched.page.get_by_role("heading", level=1)).to_have_text("Overview")
-    return watched.page
 
 
 def wrong_with(page: Page) -> list[str]:
@@ -68,7 +59,7 @@ def test_from_a_file_to_a_digit(browser: Browser, digits: Almanac, tmp_path: Pat
         assert model is not None
         Blobs(db).fetch(model["file"], tmp_path / "drawn.keras")
     watched = Watched(browser, digits.url)
-    page = log_in(watched, digits.headers["Authorization"].removeprefix("Bearer "))
+    page = watched.log_in(digits.headers["Authorization"].removeprefix("Bearer "))
     wrong = wrong_with(page)
     page.get_by_role("link", name="Models", exact=True).click()
     page.get_by_text("Upload a model, or a new version of one").click()
@@ -122,7 +113,7 @@ def test_other_ways_of_filling_in(
     stub(client, name="flat", inputs=[{"name": "pixels", "dtype": "UINT8", "shape": [196]}])
     stub(client, name="broken", state="failed")
     watched = Watched(browser, url)
-    page = log_in(watched, ADMIN_KEY)
+    page = watched.log_in(ADMIN_KEY)
     wrong = []
     for path in ("/console/models", "/console/models/broken", "/console/try", "/console/models/none"):
         wrong += wrong_with(watched.open(path))

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 import requests
-from axe_playwright_python.sync_playwright import Axe
 from bson import ObjectId
 from playwright.sync_api import Browser, Page, expect
 
 from ml.database.client import database_of
 from tests.conftest import add_stub
 from tests.end_to_end.almanac import Almanac, free_port
-from tests.end_to_end.browser import Watched
+from tests.end_to_end.browser import Watched, barriers, moves
 from tests.integration.console.results import insert_input, insert_result
 from tests.waiting import until
 
@@ -56,10 +55,7 @@ def almanac(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Almanac]:
 def watched(browser: Browser, almanac: Almanac) -> Iterator[Watched]:
     """The administrator, logged in."""
     made = Watched(browser, almanac.url, timezone_id="Asia/Kolkata", reduced_motion="reduce")
-    page = made.open("/login")
-    page.get_by_label("API key").fill((almanac.data / "admin.key").read_text().strip())
-    page.get_by_role("button", name="Log in with the key").click()
-    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    made.log_in((almanac.data / "admin.key").read_text().strip())
     yield made
     assert made.complaints == []
     made.context.close()
@@ -181,22 +177,6 @@ def patch(almanac: Almanac, job: str, changes: dict[str, Any]) -> None:
     assert requests.patch(f"{almanac.url}/api/v1/jobs/{job}", json=changes, headers=headers, timeout=10).ok
 
 
-def serious(page: Page, *rules: str) -> list[str]:
-    """What axe finds serious, by all rules or by these."""
-    options: dict[str, Any] = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
-    found = Axe().run(page, options=options).response["violations"]
-    found = [one for one in found if one["impact"] in ("serious", "critical")]
-    return [f"{page.url}: {one['id']} {[node['html'][:120] for node in one['nodes'][:3]]}" for one in found]
-
-
-SHIFTS = """() => new Promise((resolve) => {
-  let moved = 0;
-  new PerformanceObserver((list) => { for (const entry of list.getEntries()) moved += entry.value; })
-    .observe({type: "layout-shift", buffered: true});
-  requestAnimationFrame(() => requestAnimationFrame(() => resolve(moved)));
-})"""
-
-
 def test_no_page_has_barriers_or_is_too_wide_or_moves(watched: Watched, almanac: Almanac) -> None:
     jobs = almanac.get("jobs?sort=-_id").json()["_items"]
     failed = next(job for job in jobs if job["progress"]["failed"])
@@ -217,12 +197,12 @@ def test_no_page_has_barriers_or_is_too_wide_or_moves(watched: Watched, almanac:
     wrong = []
     for path in paths:
         page = watched.open(path)
-        if page.evaluate(SHIFTS) > 0.001:
+        if moves(page):
             wrong.append(f"{path} moves")
         page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-        wrong += serious(page)
+        wrong += barriers(page)
         page.emulate_media(color_scheme="dark")
-        wrong += [f"dark: {text}" for text in serious(page, "color-contrast")]
+        wrong += [f"dark: {text}" for text in barriers(page, "color-contrast")]
         page.emulate_media(color_scheme="light")
         page.set_viewport_size({"width": 340, "height": 800})
         if page.evaluate("document.documentElement.scrollWidth") > 340:

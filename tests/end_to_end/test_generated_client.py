@@ -18,8 +18,9 @@ from ml.database.client import database_of
 from tests.end_to_end.almanac import Almanac
 from tests.waiting import until
 
-#: No formatting of what is thrown away; and .npy is bytes, which the generator cannot know.
-CONFIG = {"post_hooks": [], "content_type_overrides": {"application/x-npy": "application/octet-stream"}}
+#: No formatting of what is thrown away; and .npy is bytes, as is what may be of any type: the generator cannot know.
+BYTES = dict.fromkeys(("application/x-npy", "*/*"), "application/octet-stream")
+CONFIG = {"post_hooks": [], "content_type_overrides": BYTES}
 PACKAGE = "almanac_client"
 
 

@@ -10,24 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from bson import ObjectId
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from api import create_app
 from ml.database.client import database_of
 from ml.database.documents import stamp_new
 from settings import Settings
 from tests.conftest import ADMIN_KEY, Api
-from tests.end_to_end.browser import Watched, served
+from tests.end_to_end.browser import Watched, barriers, moves, served
 
 SCREENSHOTS = Path(__file__).parents[2] / "build/screenshots"
-SHIFTS = """() => new Promise((resolve) => {
-  let moved = 0;
-  new PerformanceObserver((list) => { for (const entry of list.getEntries()) moved += entry.value; })
-    .observe({type: "layout-shift", buffered: true});
-  requestAnimationFrame(() => requestAnimationFrame(() => resolve(moved)));
-})"""
 
 
 @pytest.fixture
@@ -46,24 +39,6 @@ def documents(api: Api, client: Any, stub: Callable[..., Any]) -> dict[str, str]
     return {name: f"/api/v1/{name}/{id_}" for name, id_ in ids.items()}
 
 
-def log_in(watched: Watched) -> None:
-    watched.open("/login")
-    watched.page.get_by_label("API key").fill(ADMIN_KEY)
-    watched.page.get_by_role("button", name="Log in with the key").click()
-    expect(watched.page.get_by_role("heading", level=1)).to_have_text("Overview")
-
-
-def barriers(page: Page, *rules: str) -> list[str]:
-    """What axe finds serious, by all rules or by these."""
-    options = {"runOnly": list(rules)} if rules else {}
-    found = Axe().run(page, options={**options, "resultTypes": ["violations"]}).response["violations"]
-    return [
-        f"{page.url}: {one['id']} {[node['html'][:120] for node in one['nodes'][:3]]}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    ]
-
-
 #: One page of each kind, which is looked at in dark and on a narrow screen too.
 KINDS = ("log-in", "api", "predict", "results", "models-one", "jobs-one", "filtered", "not-there")
 
@@ -71,7 +46,7 @@ KINDS = ("log-in", "api", "predict", "results", "models-one", "jobs-one", "filte
 def look_at(watched: Watched, name: str, path: str) -> list[str]:
     """Look at a page in light and dark, wide and narrow; what is wrong with it."""
     page = watched.open(path)
-    wrong = [f"{name} moves"] if page.evaluate(SHIFTS) > 0.001 else []
+    wrong = [f"{name} moves"] if moves(page) else []
     page.screenshot(path=SCREENSHOTS / f"{name}-light.png", full_page=True)
     # Whatever a page hides at first is looked at too.
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
@@ -95,7 +70,7 @@ def test_no_page_has_barriers_or_complains(browser: Browser, url: str, documents
     watched = Watched(browser, url, timezone_id="Asia/Kolkata")
     paths = {"log-in": "/login", "wrong-link": "/login?token=x"}
     wrong = [text for name, path in paths.items() for text in look_at(watched, name, path)]
-    log_in(watched)
+    watched.log_in(ADMIN_KEY)
     paths = {"api": "/api/v1/", "secret": "/api/v1/webhooks/secret", "predict": "/api/v1/models/sums/predict"}
     for name, path in documents.items():
         paths |= {name: f"/api/v1/{name}?sort=-_id", f"{name}-one": path}
@@ -125,7 +100,7 @@ def test_times_are_the_readers_and_the_keyboard_reaches_everything(
     browser: Browser, url: str, documents: dict[str, str], api: Api
 ) -> None:
     watched = Watched(browser, url, timezone_id="Asia/Kolkata")
-    log_in(watched)
+    watched.log_in(ADMIN_KEY)
     page = watched.open(documents["inputs"])
     created = api.get(documents["inputs"]).json["_created"]
     shown = page.locator("time").first.inner_text()
@@ -172,7 +147,7 @@ def test_forms_of_a_server_that_asks_for_no_key(browser: Browser, client: Any, t
 
 def test_everything_works_without_scripts(browser: Browser, url: str, documents: dict[str, str], api: Api) -> None:
     watched = Watched(browser, url, java_script_enabled=False)
-    log_in(watched)
+    watched.log_in(ADMIN_KEY)
     page = watched.open("/api/v1/")
     page.get_by_role("link", name="Inputs", exact=True).click()
     page.get_by_text("Store a new input, or several").click()

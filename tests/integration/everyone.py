@@ -19,6 +19,7 @@ from ml.database.client import database_of
 from ml.database.documents import stamp_new
 from ml.identity.caller import Role
 from ml.identity.keys import create_key
+from ml.uploads import FILES
 from settings import Settings
 from tests.conftest import ADMIN_KEY, Api, add_stub
 from tests.integration.dialects import SPOKEN, spoken_at
@@ -144,7 +145,7 @@ GET    /api/v1/audit/<_id>                                      403 403 403 403 
 TABLE += "".join(spoken.TABLE for spoken in SPOKEN.values())
 
 #: Parts of rules that are the id of a document.
-IDS = ("_id", "input_id", "job_id", "key_id", "result_id", "prediction")
+IDS = ("_id", "input_id", "job_id", "key_id", "result_id", "prediction", "file_id")
 OWNED = ("inputs", "results", "jobs", "deliveries")
 #: What only alice's documents hold; in the shape of a user's name, which is one too.
 MARK = "marked-by-alice"
@@ -202,6 +203,7 @@ def path_of(rule: str, id_: ObjectId) -> str:
         "version": "1",
         "alias": "stable",
         "owner": "alice",
+        "version_id": "1",
         "path": "api/v1/inputs",
     }.items():
         rule = rule.replace(f"<{name}>", value)
@@ -236,9 +238,11 @@ class World:
         for caller, (role, owner) in asked_as.items():
             self.callers[caller] = root.as_caller(create_key(self.db, role, owner)[1])
         self.templates = {owner: self._documents(owner, mark) for owner, mark in (("alice", MARK), ("bob", "by-bob"))}
-        for documents in self.templates.values():
+        for owner, documents in self.templates.items():
             for name in OWNED:
                 self.db[name].insert_one(dict(documents[name]))
+            name = documents["results"]["note"]
+            self.service.uploads.put(io.BytesIO(), owner=owner, name=name, content_type="text/plain")
 
     def _documents(self, owner: str, mark: str) -> dict[str, dict[str, Any]]:
         """One of each kind, which refer to one another."""
@@ -264,6 +268,8 @@ class World:
         elif resource == "models":
             document = {**(self.db["models"].find_one({"name": "sums"}) or {}), "_id": ObjectId()}
             document.update(version=self.db["models"].count_documents({}) + 1, aliases=[], description=MARK)
+        elif resource == FILES:
+            document = {**(self.db[FILES].find_one({"owner": "alice"}) or {}), "_id": ObjectId()}
         elif resource == "audit":
             document = commanded("change", "inputs").document([ObjectId()], "alice") | {"_id": ObjectId()}
         elif resource == "keys":
@@ -324,6 +330,8 @@ class World:
 
 def resource_of(rule: str) -> str:
     """The resource below which a rule is, or nothing."""
+    if rule.startswith("/v1/files"):
+        return FILES
     if rule.startswith("/console/"):
         return rule.split("/")[2]
     if "<prediction>" in rule:

@@ -23,14 +23,20 @@ ISOLATION = Path(isolation.__file__)
 #: Any user but root, whom no file here belongs to.
 STRANGER, GROUP = 64_123, 64_124
 
-PROBE = """
-    import ctypes, errno, json, os, pathlib, socket, sys
+#: What becomes of a call, in a program that is run.
+OUTCOME = """
+    import errno
     def outcome(call):
         try:
             call()
         except OSError as error:
             return errno.errorcode[error.errno]
         return "done"
+"""
+PROBE = (
+    OUTCOME
+    + """
+    import ctypes, json, os, pathlib, socket, sys
     def connect(family, address):
         with socket.socket(family) as one:
             return outcome(lambda: one.connect(address))
@@ -44,6 +50,7 @@ PROBE = """
             **more,
         }), flush=True)
 """
+)
 
 
 @pytest.fixture
@@ -264,14 +271,10 @@ class Steps:
 
 
 #: What is tried in the steps, by three ways that different fences hold: a socket, a secret, a process.
-TRIES = """
-    import errno, json, os, socket
-    def outcome(call):
-        try:
-            call()
-        except OSError as error:
-            return errno.errorcode[error.errno]
-        return "done"
+TRIES = (
+    OUTCOME
+    + """
+    import json, os, socket
     def born():
         if os.fork() == 0:
             os._exit(0)
@@ -286,6 +289,7 @@ TRIES = """
         }))
         return 7
 """
+)
 NOT_TODAY = {
     "isolation.py": "def cut_off(writable):\n    return 'not today'",
     "landlock.py": "WRITTEN_BY_PYTHON = ()\ndef needed_by_python(source):\n    return []\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -132,6 +133,8 @@ def test_nothing_of_an_owner_is_left(api: Api, client: Client, serve: Callable[.
         assert caller.post(URL, json={"instances": [ROW]}, headers={"Idempotency-Key": "k"}).status_code == 200
         assert caller.post(URL, json={"inputs": inputs[:2]}).status_code == 200
         assert caller.get("webhooks/secret").status_code == 200
+        file = {"content": (io.BytesIO(b"of " + caller.headers["Authorization"].encode()), "f")}
+        assert caller.post("/v1/files", data=file).status_code == 201
         jobs.append(caller.post("jobs", json={"model": "sums", "where": {"tags": "t"}}).json["_id"])
     service = api.http.application.extensions["service"]
     Worker(database_of(client), service.registry, threading.Event()).run_pending()
@@ -146,6 +149,8 @@ def test_nothing_of_an_owner_is_left(api: Api, client: Client, serve: Callable[.
     user = {"name": "eve-the-owner", "role": "user", "password": "four violet otters juggle"}
     assert (api.post("keys", json=key).status_code, api.post("users", json=user).status_code) == (201, 201)
     adams = before.count(b"adam-the-owner")
+    # Of an upload that was never finished.
+    database_of(client)["uploads.chunks"].insert_one({"files_id": ObjectId(), "n": 0, "owner": "eve-the-owner"})
     sessions = Sessions(database_of(client), "of the administrator")
     for id_ in (stored(client, "keys")[0]["_id"], stored(client, "users")[0]["_id"], kept := ObjectId()):
         sessions.begin(Proof("key", "digest", id_))
@@ -154,7 +159,8 @@ def test_nothing_of_an_owner_is_left(api: Api, client: Client, serve: Callable[.
     erasure = service.erasure("eve-the-owner", entry)
     assert erasure.named() > 3
     assert erasure.left().keys() == {
-        "models", "jobs", "inputs", "results", "idempotency", "webhook_secrets", "registry", "keys", "users"
+        "models", "jobs", "inputs", "results", "idempotency", "webhook_secrets", "registry", "keys", "users",
+        "uploads.files", "uploads.chunks",
     }  # fmt: skip
     next(erasure.run())  # and it is ended there
     gone = sum(step.documents for step in service.erasure("eve-the-owner", entry).run())
@@ -184,6 +190,8 @@ def test_nothing_of_an_owner_is_left(api: Api, client: Client, serve: Callable[.
     assert (refused["by"]["owner"], refused["target"]) == ("erased", "GET /api/v1/keys")
     assert adam.get(f"jobs/{jobs[1]}").json["progress"]["done"] == 30
     assert len(adam.get("results?max_results=100").json["_items"]) == 33
+    [file] = adam.get("/v1/files").json["results"]
+    assert adam.get(file["urls"]["download"]).data == b"of Bearer editor:adam-the-owner"
 
 
 def test_the_command_asks_and_says_what_it_did(

@@ -28,12 +28,13 @@ PUBLIC_ANSWERS = {
     "/login": {200, 403},
 }
 EXAMPLES = {
-    **dict.fromkeys(("_id", "input_id", "job_id", "key_id", "result_id"), "0" * 24),
+    **dict.fromkeys(("_id", "input_id", "job_id", "key_id", "result_id", "file_id"), "0" * 24),
     "name": "m",
     "version": 1,
     "alias": "stable",
-    "path": "api/v1/inputs",
     "owner": "admin",
+    "version_id": "1",
+    "path": "api/v1/inputs",
     "prediction": "0" * 24,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -80,6 +81,9 @@ def test_every_read_of_a_request_has_a_limit_of_time(
         ).json,
     ]
     model = api.get("models").json["_items"][0]["_id"]
+    answers.append(file := api.post("/v1/files", data={"content": (io.BytesIO(b"x"), "x")}))
+    urls = [*file.json["urls"].values(), "/v1/files", "/v1/models", "/v1/models/admin/sums/versions"]
+    answers += [*map(api.get, urls), api.delete(file.json["urls"]["get"])]
     for resource in ("models", "inputs", "results", "jobs", "deliveries"):
         answers.append(api.get(f"{resource}?count=true&sort=-_created&where=%7B%22_id%22:%7B%22$exists%22:true%7D%7D"))
         answers.append(api.get(resource, headers=NDJSON))
@@ -108,7 +112,9 @@ def test_every_read_of_a_request_has_a_limit_of_time(
     ]
     assert {answer.status_code for answer in answers} <= {200, 201, 202, 204, 503}
     read = {(name, collection) for name, collection, _ in noted.seen}
-    assert read >= {("find", name) for name in ("models", "inputs", "results", "jobs", "deliveries", "registry")}
+    assert read >= {
+        ("find", name) for name in ("models", "inputs", "results", "jobs", "deliveries", "registry", "uploads.files")
+    }
     assert ("aggregate", "inputs") in read  # it counts
     without = {(name, collection) for name, collection, limit in noted.seen if not limit or limit > READ_MS}
     assert not without

@@ -181,7 +181,6 @@ def test_the_states_of_versions(api: Api, client: Client, serve: Callable[..., A
         ("sums/versions/3/metadata", 404, "Servable not found for request: Specific(sums, 3): sums:3 is loading"),
     ):
         assert curl(api, f"/v1/models/{path}") == (code, {"error": text})
-    assert curl(api, "/v1/models") == (400, {"error": "Missing model name in request."})
     for version, state in ((1, "retired"), (3, "loading")):
         path = f"/v1/models/sums/versions/{version}:predict"
         text = f"Servable not found for request: Specific(sums, {version}): sums:{version} is {state}"

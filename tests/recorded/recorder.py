@@ -104,6 +104,8 @@ class Recorder:
             self._note(exchange, [f"the document has no body here, got {len(body)} bytes"] if body else [])
             return
         kind = media_type(exchange.headers)
+        if "*/*" in content:
+            kind = "*/*"
         if kind not in content:
             self._note(exchange, [f"expected Content-Type {' or '.join(content)}, got {kind or 'none'}"])
         else:

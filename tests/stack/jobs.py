@@ -27,7 +27,8 @@ def store_rows(client: Client) -> None:
 
 def run_and_kill(stack: Stack, client: Client, model: str) -> tuple[list[str], str]:
     """The ids of two jobs that ran although a worker died, and a line on how it went."""
-    asked = {"model": model, "where": {"tags": TAG}}
+    # Slow enough to be killed in the middle.
+    asked = {"model": model, "where": {"tags": TAG}, "max_rows_per_second": ROWS // 10}
     jobs = [client.post("jobs", json=asked)["_id"] for _ in range(2)]
 
     def states() -> list[dict[str, Any]]:

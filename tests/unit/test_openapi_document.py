@@ -139,7 +139,9 @@ def test_every_answer_has_the_requests_id(openapi: dict[str, Any]) -> None:
 
 
 def test_writes_need_if_match(openapi: dict[str, Any]) -> None:
-    for _, method, operation in operations(openapi):
+    for path, method, operation in operations(openapi):
+        if any(dialect.owns(path) for dialect in DIALECTS):
+            continue  # their clients know nothing of it
         named = {"$ref": "#/components/parameters/If-Match"} in operation.get("parameters", [])
         assert named == (method in ("patch", "delete"))
         assert named == ("428" in operation["responses"]) == ("412" in operation["responses"])

@@ -224,14 +224,3 @@ def operation(tag: str, what: str, place: str) -> Operation:
         answers={200: answer},
         errors=errors,
     )
-
-
-def no_model(tag: str) -> Operation:
-    """The description of the route that only refuses."""
-    return Operation(
-        id="tfServingModels",
-        tag=tag,
-        summary="Be told that a model's name is needed",
-        answers={},
-        errors={400: "Always: there is no list of models here. `/api/v1/models` has one."},
-    )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/v1/models"
 _PATH = re.compile(
-    r"/v1/models(?P<name>/[^/:]+)?(?P<kind>/(?:versions|labels)/)?(?P<which>(?<=/)[^/:]+)?(?P<what>:\w+|/metadata)?",
+    r"/v1/models(?:(?P<name>/[^/:]+)(?:(?P<kind>/(?:versions|labels)/)(?P<which>[^/:]+))?)?(?P<what>:\w+|/metadata)?",
     re.IGNORECASE,
 )
 
@@ -31,6 +31,8 @@ class Name(BaseConverter):
     """A model's name, or a label, in a rule: what follows a colon is what is asked of it."""
 
     regex = "[^/:]+"
+    #: Less than others': where another dialect's rule fits a path too, these do.
+    weight = 50
     part_isolating = True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, request
 
@@ -39,7 +39,7 @@ PLACES = {
     "_version": "/<part:name>/versions/<int:version>",
     "_label": "/<part:name>/labels/<part:alias>",
 }
-PERMISSIONS: dict[tuple[str, str], Roles] = {(f"{NAME}.no_model", "GET"): ALL}
+PERMISSIONS: dict[tuple[str, str], Roles] = {}
 
 MOST_VERSION = 2**63 - 1
 #: Of an answer.
@@ -97,13 +97,6 @@ def _metadata(name: str, version: int | None = None, alias: str | None = None) -
     with _not_found(name, version, alias):
         found = predicting.available(name, version, alias)
     return dumps(models.metadata_of(found.name, found.number, Signature.from_document(found.document)))
-
-
-@blueprint.get("")
-@describes(description.no_model(NAME))
-def no_model() -> NoReturn:
-    """There is no list of models."""
-    raise invalid("Missing model name in request.")
 
 
 def _asked(read: Callable[[Signature], Fields], name: str, version: int | None, alias: str | None) -> Answer:

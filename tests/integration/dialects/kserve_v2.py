@@ -9,6 +9,7 @@ import numpy as np
 from werkzeug.test import TestResponse
 
 from tests.conftest import Api
+from tests.integration.dialects.errors import problem as problem
 from tests.integration.rest import ROW
 
 TABLE = """
@@ -62,14 +63,6 @@ def rows_of(answer: TestResponse) -> Any:
     assert answer.status_code == 200, answer.text
     (output,) = answer.json["outputs"]
     return np.reshape(output["data"], output["shape"]).tolist()
-
-
-def problem(answer: TestResponse) -> str:
-    assert answer.mimetype == "application/json"
-    assert list(answer.json) == ["error"], answer.text
-    text: str = answer.json["error"]
-    assert text
-    return text
 
 
 def _request(rows: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from werkzeug.test import TestResponse
 
 from tests.conftest import Api
+from tests.integration.dialects import replicate_files
 from tests.integration.jobs import working
 from tests.integration.rest import ROW
 
@@ -22,6 +23,7 @@ POST   /v1/predictions/<prediction>/cancel                      200 404 403 404 
 GET    /v1/predictions/<prediction>/stream                      200 404 200 404 200 401
 GET    /v1/webhooks/default/secret                              200 200 200 200 200 401
 """
+TABLE += replicate_files.TABLE
 #: Lines that leave an entry in the audit: what makes a job.
 AUDITED = frozenset(
     {
@@ -30,19 +32,21 @@ AUDITED = frozenset(
         "POST /v1/deployments/<owner>/<name>/predictions",
         "PUT /v1/predictions/<prediction>",
     }
-)
+).union(replicate_files.AUDITED)
 NOT_THERE = ("/v1/predictions/nope/logs", "/v1/deployments", "/v1/webhooks/default", "/v1/files/x/y/z")
 #: The row of a prediction is one, and what becomes of it is told by the prediction, not by a status.
 ONE_ROW = True
 #: Operations that are the same but for what is in the path.
-ALIKE = ("/{owner}/{name}/predictions",)
+ALIKE = ("}/predictions",)
 NO_MODEL = "there is no model 'nope'; there are: "
 NO_VERSION = "sums has no version 9; there are: 1"
 STATUSES: Mapping[int, int] = {}
 
 
 def body_for(method: str, rule: str, variant: str) -> dict[str, Any]:
-    if method == "GET" or rule.endswith("/cancel"):
+    if rule == "/v1/files":
+        return replicate_files.body_for(method, rule)
+    if method in ("GET", "DELETE") or rule.endswith("/cancel"):
         return {}
     named = {} if "<name>" in rule else {"version": "sums"}
     return {"json": {**named, "input": {"x": ROW}}}
