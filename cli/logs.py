@@ -6,12 +6,14 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
 from ml.identity.redaction import redacted
 from settings import Settings
+
+Style = Literal["json", "console"]
 
 #: The logger with a line for each request, and the longest method that there is.
 ACCESS = "almanac.access"

@@ -117,9 +117,11 @@ def _counted(form: JobForm) -> tuple[str, str]:
     found = _service().jobs.matching(where, current_caller().scope("inputs"), MOST_COUNTED)
     if found is None:
         return "Counting takes longer than a moment; the job itself will count.", ""
-    if found > MOST_COUNTED:
+    if found.of is not None:
+        return f"Of {found.of:,} inputs that were looked at {found.count:,} match; the job itself will count all.", ""
+    if found.count > MOST_COUNTED:
         return f"More than {MOST_COUNTED:,} inputs match.", ""
-    return f"{found:,} input{'' if found == 1 else 's'} match{'es' if found == 1 else ''}.", ""
+    return f"{found.count:,} input{' matches' if found.count == 1 else 's match'}.", ""
 
 
 def _key() -> str:

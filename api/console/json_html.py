@@ -18,8 +18,9 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z\Z")
 #: Values of a list that are shown; a longer one is described. Characters of a text.
 MOST_VALUES = 1024
 MOST_TEXT = 20_000
-#: Characters of a cell.
+#: Characters of a cell, and of an id in one.
 CELL = 60
+TAIL = 8
 
 
 def link_of(resource: str, name: str, value: Any) -> str | None:
@@ -58,13 +59,13 @@ def cell_html(value: Any, resource: str, name: str) -> Markup:
     if isinstance(value, bool):
         return escape("yes" if value else "no")
     if isinstance(value, str):
-        return _text(value, resource, name, CELL)
+        return short_id(value, link_of(resource, name, value)) or _text(value, resource, name, CELL)
     if isinstance(value, Mapping) and {"dtype", "shape"} <= value.keys():
         return escape(f"{value['dtype']}{value['shape']}")
     if isinstance(value, Mapping) and "_id" in value:  # an embedded document
-        return _text(str(value["_id"]), resource, name, CELL)
+        return cell_html(str(value["_id"]), resource, name)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-        shown = Markup(", ").join(_text(item, resource, name, CELL) for item in value[:5])
+        shown = Markup(", ").join(cell_html(item, resource, name) for item in value[:5])
         return shown + Markup(" …") if len(value) > 5 else shown
     shape = _shape(value)
     if len(shape) > 1 or (shape and shape[0] > 8):
@@ -78,6 +79,14 @@ def cell_html(value: Any, resource: str, name: str) -> Markup:
     return escape(text if len(text) <= CELL else text[: CELL - 1] + "…")
 
 
+def short_id(value: str, address: str | None, before: str = "") -> Markup:
+    """A link to a document by the end of its id, which differs among those of one moment; nothing where it is none."""
+    if not ID.match(value) or address is None:
+        return Markup("")
+    words = f"{before}…{value[-TAIL:]}"
+    return Markup('<a href="{}" title="{}">{}</a>').format(address, value, words)  # nosec B704 # escapes
+
+
 def _value(value: Any, resource: str, name: str, indent: str) -> Markup:
     deeper = indent + "  "
     if isinstance(value, Mapping):
@@ -85,7 +94,7 @@ def _value(value: Any, resource: str, name: str, indent: str) -> Markup:
             return Markup("{}")
         inner = [
             Markup('{}<span class="key">"{}"</span>: {}').format(  # nosec B704 # escapes
-                deeper, key, _value(item, _inside(key, resource), key, deeper)
+                deeper, key, _value(item, *_meant(key, value, resource), deeper)
             )
             for key, item in value.items()
         ]
@@ -95,6 +104,14 @@ def _value(value: Any, resource: str, name: str, indent: str) -> Markup:
     if isinstance(value, str):
         return Markup('<span class="text">"{}"</span>').format(_text(value, resource, name, MOST_TEXT))  # nosec B704
     return Markup('<span class="value">{}</span>').format(json.dumps(value))  # nosec B704 # escapes
+
+
+def _meant(key: str, value: Mapping[str, Any], resource: str) -> tuple[str, str]:
+    """Of which resource and field the value of a key is: an entry of the audit says whose documents it names."""
+    of = value.get("resource")
+    if resource == "audit" and key in ("documents", "last") and isinstance(of, str) and of in RESOURCES:
+        return of, "_id"
+    return _inside(key, resource), key
 
 
 def _inside(key: str, resource: str) -> str:
