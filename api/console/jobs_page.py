@@ -66,11 +66,9 @@ def count() -> AlmanacResponse:
 def _page(form: JobForm, status: int = 200, *, opened: bool = False) -> AlmanacResponse:
     state = request.args.get("status", "")
     page = number(request.args.get("page"), MOST_PAGES)
-    # An owner's are in order of time by an index, everyone's by their ids, which begin with it.
-    newest = "-_id" if current_caller().is_admin else "-_created"
     where = {"status": state} if state in JOB_STATES else {}
     shown = dict.fromkeys(("model", "version", "status", "progress", "priority", "follow", "owner"), 1)
-    found = listed("jobs", where=where, sort=newest, page=str(page), max_results=ON_PAGE, projection=shown)
+    found = listed("jobs", where=where, sort="-_created", page=str(page), max_results=ON_PAGE, projection=shown)
     may_submit = may("jobs|resource", "POST")
     counted = _counted(form) if may_submit and opened and not form.errors else ("", "")
     return layout.page(

@@ -126,7 +126,7 @@ def _troubles(results: list[Document], jobs: list[Document], models: list[Docume
         if one.get("status") == "failed":
             found.append((one, f"Job over {one.get('model')}", "jobs", one.get("error") or ""))
         elif progress.get("failed"):
-            rows = f"{progress['failed']} of {progress.get('done', 0)} rows failed"
+            rows = f"{_count(progress['failed'])} of {_count(progress.get('done', 0))} rows failed"
             found.append((one, f"Job over {one.get('model')}", "jobs", rows))
     for one in models:
         found.append((one, f"Build of {one.get('name')}:{one.get('version')}", "models", one.get("error") or ""))
@@ -135,6 +135,10 @@ def _troubles(results: list[Document], jobs: list[Document], models: list[Docume
         Trouble(_at(one), what, console_page(kind, one) or "", str(why)[:300])
         for one, what, kind, why in found[:MOST_ERRORS]
     ]
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _at(document: Document) -> str:
