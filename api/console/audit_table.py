@@ -32,7 +32,7 @@ DID: Mapping[str, str] = {
 GONE = frozenset({"delete", "erase", "erased"})
 BARE = frozenset({"login", "logout", "refuse"})
 #: What was shown by whom nobody knows.
-SHOWN: Mapping[str, str] = {"key": "a key", "password": "a password", "nothing": "nothing"}
+SHOWN: Mapping[str, str] = {"key": "a key", "password": "a password", "nothing": "nothing"}  # nosec B105 # words
 OUTCOMES: Mapping[int, str] = {401: "not let in", 403: "not allowed", 429: "too many requests"}
 #: Of several kinds.
 DOCUMENTS = "documents"
