@@ -323,7 +323,6 @@ def eve_settings(settings: Settings, domain: dict[str, Any]) -> dict[str, Any]:
         "METRICS_PUBLIC": settings.metrics_public,
         # Scripts cannot read the cookie, and other sites' forms and scripts do not send it; their links do.
         "SECRET_KEY": settings.secret_key.get_secret_value() if settings.secret_key else None,
-        "SESSION_COOKIE_NAME": "almanac",
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
         "MAX_FORM_MEMORY_SIZE": 2**20,

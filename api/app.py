@@ -79,7 +79,8 @@ def make_app(settings: Settings, client: MongoClient[dict[str, Any]], authentica
         app.register_blueprint(routes.blueprint)
     for dialect in DIALECTS:
         app.register_blueprint(dialect.blueprint)
-    browsers.register(app, sessions_of(settings, database_of(client)), tls=settings.tls is not None)
+    db = database_of(client)
+    browsers.register(app, sessions_of(settings, db), db.name, tls=settings.tls is not None)
     endpoints.register(app)
     idempotency.register(app)
     console.register(app)

@@ -27,6 +27,7 @@ from ml.audit.entries import recorded
 from ml.database.casts import CastError, cast
 from ml.database.client import READ_MS, Document, database_of
 from ml.database.documents import derived_etag, is_etag
+from ml.database.merging import by_owner
 from ml.errors import Changed, ServiceError
 from ml.service import Service
 
@@ -75,8 +76,10 @@ class SharedMongo(Mongo):  # type: ignore[misc]  # Eve is not typed
     def cursor(self, resource: str, query: Query) -> Any:
         """A cursor over everything that a query matches and the caller may see."""
         spec, projection = self._scoped(resource, query.where), self._projection(resource, query)
-        cursor = self._collection(resource).find(spec, projection)
-        return cursor.sort(query.sort or [("_id", 1)]).max_time_ms(READ_MS)
+        order = query.sort or [("_id", 1)]
+        if not spec and [name for name, _ in order] == ["_created"] == [RESOURCES[resource].newest]:
+            spec = by_owner(self._collection(resource)) or spec
+        return self._collection(resource).find(spec, projection).sort(order).max_time_ms(READ_MS)
 
     def presented(self, resource: str, found: Iterable[Document], query: Query, *, short: bool) -> list[Document]:
         """Stored documents as the caller asked to see them; they are changed and returned."""

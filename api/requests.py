@@ -41,6 +41,12 @@ class AlmanacRequest(Request):
                 self._cached_data = self._read(length)
         return super().get_data(cache, as_text, parse_form_data)
 
+    def ask(self, query: str) -> None:
+        """Go on as if the address had this query string."""
+        self.environ["QUERY_STRING"], self.query_string = query, query.encode("latin-1")
+        for name in ("args", "full_path", "url"):
+            self.__dict__.pop(name, None)
+
     def _load_form_data(self) -> None:
         parsed = self.environ.get(PARSED)
         if parsed is not None:

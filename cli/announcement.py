@@ -27,10 +27,14 @@ POLL_SECONDS = 0.02
 
 def announce(url: str, key: str, link: str | None = None) -> None:
     """Tell where Almanac serves, where the administrator's key is, and the token of a link that logs a browser in."""
-    click.echo(f"Almanac serves at {url} (Ctrl-C ends it)")
-    click.echo(f"admin key: {key}")
-    # With the link that logs in, where one is needed and there can be one.
-    click.echo(f"in a browser, once, within ten minutes: {url}/login?token={link}" if link else f"in a browser: {url}/")
+    lines = (
+        f"Almanac serves at {url} (Ctrl-C ends it)",
+        f"admin key: {key}",
+        # With the link that logs in, where one is needed and there can be one.
+        f"in a browser, once, within ten minutes: {url}/login?token={link}" if link else f"in a browser: {url}/",
+    )
+    # At once, and apart from lines of the log, which are written meanwhile.
+    click.echo("\n" + "\n".join(lines) + "\n")
     sys.stdout.flush()
 
 

@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import orjson
 
 from api.access_log import Answered, write_with
 from ml.identity.redaction import redacted
 from settings import Settings
+
+Style = Literal["json", "console"]
 
 #: The logger with a line for each request, and the longest method that there is.
 ACCESS = "almanac.access"

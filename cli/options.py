@@ -22,8 +22,8 @@ from settings import Settings, SettingsError, load_settings
 WRONG_USAGE = 2
 
 
-def settings_or_exit(**given: Any) -> Settings:
-    """The settings; a wrong one ends the process with its one line."""
+def settings_or_exit(style: logs.Style | None = None, **given: Any) -> Settings:
+    """The settings; a wrong one ends the process with its one line. `style`: of the log, unless a setting says."""
     try:
         settings = load_settings(**given)
     except SettingsError as error:
@@ -32,6 +32,8 @@ def settings_or_exit(**given: Any) -> Settings:
     for name in Settings.model_fields:
         if isinstance(secret := getattr(settings, name), SecretStr):
             hide(secret.get_secret_value())
+    if settings.log_format is None and style is not None:
+        settings = settings.model_copy(update={"log_format": style})
     logs.set_up(settings)
     return settings
 

@@ -40,7 +40,9 @@ PORT_SECONDS = 15.0
 @click.option("--demo", is_flag=True, help="Where no model was ever registered, first run the digits demo.")
 def command(host: str | None, port: int | None, workers: int | None, no_jobs: bool, demo: bool) -> None:
     """Serve until Ctrl-C or SIGTERM."""
-    settings = settings_or_exit(host=host, port=port, workers=workers, jobs=False if no_jobs else None)
+    said = {"host": host, "port": port, "workers": workers, "jobs": False if no_jobs else None}
+    # Who tries the demo reads along, wherever it is written to.
+    settings = settings_or_exit(style="console" if demo else None, **said)
     sys.exit(Serving(settings, demo).run())
 
 
@@ -79,6 +81,8 @@ class Serving:
                 "ALMANAC_HOST": settings.host,
                 METRICS_DIRECTORY: str(figures),
             }
+            if settings.log_format is not None:
+                environment["ALMANAC_LOG_FORMAT"] = settings.log_format
             if settings.mongo_uri is None and settings.secret_key is None:
                 # With a database of one's own there may be other servers, which would each make another one.
                 environment["ALMANAC_SECRET_KEY"] = signing_secret_in(settings.data_dir)

@@ -6,6 +6,7 @@ carries a token that such a site cannot know.
 
 from __future__ import annotations
 
+import hmac
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app, g, request, session
@@ -106,10 +107,11 @@ class Browsers:
             self.sessions.end(token, entry)
 
 
-def register(app: Flask, sessions: Sessions, *, tls: bool) -> Browsers:
-    """Let requests of `app` be made by sessions."""
+def register(app: Flask, sessions: Sessions, database: str, *, tls: bool) -> Browsers:
+    """Let requests of `app`, whose database has this name, be made by sessions."""
     app.session_interface = Cookies()
     app.config.update(
+        SESSION_COOKIE_NAME=cookie_name(app.config["SECRET_KEY"], database, tls=tls),
         SESSION_COOKIE_SECURE=tls,
         SESSION_REFRESH_EACH_REQUEST=False,
         PERMANENT_SESSION_LIFETIME=SESSION_SECONDS,
@@ -118,6 +120,16 @@ def register(app: Flask, sessions: Sessions, *, tls: bool) -> Browsers:
     )
     made = app.extensions["browsers"] = Browsers(sessions)
     return made
+
+
+def cookie_name(secret: str | None, database: str, *, tls: bool) -> str:
+    """What the cookie is called by every server with this secret and database.
+
+    Cookies know no ports: of two Almanacs on one host each would log a browser out of the other, were it one name.
+    """
+    digest = hmac.digest((secret or "").encode(), f"cookie of {database}".encode(), "sha256").hex()
+    # Under this prefix browsers take no cookie of another host, and none over HTTP in the clear.
+    return f"{'__Host-' if tls else ''}almanac-{digest[:8]}"
 
 
 def browsers() -> Browsers:

@@ -22,9 +22,11 @@ from api.console import (
 )
 from api.console.error_page import error_page
 from api.console.inner import EVENT_STREAM, Answered, Sent
-from api.console.negotiation import CONSOLE, HTML, JSON, wants_page
+from api.console.negotiation import API, CONSOLE, HTML, JSON, wants_page
+from api.console.operations import newest, resource_at
 from api.console.pages import show
 from api.doors import PART
+from api.requests import AlmanacRequest
 
 #: The pages, each with routes of its own.
 PAGES = (
@@ -50,15 +52,24 @@ def register(app: Flask) -> None:
     """Put pages around an application. To be called after everything that makes or changes answers."""
     for routes in PAGES:
         app.register_blueprint(routes.blueprint)
-    app.before_request(_unconditionally)
+    app.before_request(_before_page)
     app.after_request(_as_page)
 
 
-def _unconditionally() -> None:
-    """A page is made anew each time: what it is made of must be there."""
-    if HTML in request.environ.get("HTTP_ACCEPT", "") and wants_page(request.environ):
-        for name in CONDITIONS:
-            request.environ.pop(name, None)
+def _before_page() -> None:
+    """A page is made anew each time: what it is made of must be there. A list begins with what is new."""
+    environ = request.environ
+    if HTML not in environ.get("HTTP_ACCEPT", "") or not wants_page(environ):
+        return
+    for name in CONDITIONS:
+        environ.pop(name, None)
+    resource = resource_at(request.path)
+    if resource is None or request.query_string or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+        return
+    # Programs that ask for no order get the oldest first; people who open a list mean its other end.
+    if request.path == f"{API}/{resource.name}":
+        asked: AlmanacRequest = request._get_current_object()  # type: ignore[attr-defined]
+        asked.ask(newest(resource).partition("?")[2])
 
 
 def _as_page(response: Response) -> Response:

@@ -20,7 +20,7 @@ FIELDS = ("target", "tags", "made_for", "source", "since", "until", "where", "id
 PAIRS = 2
 #: What a filter says of `source`, by what the form calls it.
 SOURCES: Mapping[str, tuple[str, Any]] = {
-    "": ("all but what predict stored", None),
+    "": ("all but predict's", None),
     "rest": ("sent over REST", "rest"),
     "other": ("stored by other programs", {"$exists": False}),
     "predict": ("stored by predict", "predict"),

@@ -66,11 +66,9 @@ def count() -> AlmanacResponse:
 def _page(form: JobForm, status: int = 200, *, opened: bool = False) -> AlmanacResponse:
     state = request.args.get("status", "")
     page = number(request.args.get("page"), MOST_PAGES)
-    # An owner's are in order of time by an index, everyone's by their ids, which begin with it.
-    newest = "-_id" if current_caller().is_admin else "-_created"
     where = {"status": state} if state in JOB_STATES else {}
     shown = dict.fromkeys(("model", "version", "status", "progress", "priority", "follow", "owner"), 1)
-    found = listed("jobs", where=where, sort=newest, page=str(page), max_results=ON_PAGE, projection=shown)
+    found = listed("jobs", where=where, sort="-_created", page=str(page), max_results=ON_PAGE, projection=shown)
     may_submit = may("jobs|resource", "POST")
     counted = _counted(form) if may_submit and opened and not form.errors else ("", "")
     return layout.page(
@@ -117,9 +115,11 @@ def _counted(form: JobForm) -> tuple[str, str]:
     found = _service().jobs.matching(where, current_caller().scope("inputs"), MOST_COUNTED)
     if found is None:
         return "Counting takes longer than a moment; the job itself will count.", ""
-    if found > MOST_COUNTED:
+    if found.of is not None:
+        return f"Of {found.of:,} inputs that were looked at {found.count:,} match; the job itself will count all.", ""
+    if found.count > MOST_COUNTED:
         return f"More than {MOST_COUNTED:,} inputs match.", ""
-    return f"{found:,} input{'' if found == 1 else 's'} match{'es' if found == 1 else ''}.", ""
+    return f"{found.count:,} input{' matches' if found.count == 1 else 's match'}.", ""
 
 
 def _key() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -18,8 +19,9 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z\Z")
 #: Values of a list that are shown; a longer one is described. Characters of a text.
 MOST_VALUES = 1024
 MOST_TEXT = 20_000
-#: Characters of a cell.
+#: Characters of a cell, and of an id in one.
 CELL = 60
+TAIL = 8
 
 
 def link_of(resource: str, name: str, value: Any) -> str | None:
@@ -29,21 +31,27 @@ def link_of(resource: str, name: str, value: Any) -> str | None:
     """
     if not isinstance(value, str):
         return None
-    if ID.match(value):
+    if len(value) == 24 and ID.match(value):
         rules = RESOURCES[resource].schema.get(name, {}) if resource in RESOURCES else {}
         of = rules.get("data_relation", {}).get("resource")
         for other in (of, resource if name == "_id" else None, name, f"{name}s"):
             if other in RESOURCES:
                 return f"{API}/{other}/{value}"
-    if name == "model":
-        return f"{API}/models?" + urlencode({"where": json.dumps({"name": value})})
-    return None
+    return versions_of(value) if name == "model" else None
+
+
+@functools.lru_cache(maxsize=1000)
+def versions_of(model: str) -> str:
+    """The list of a model's versions."""
+    return f"{API}/models?" + urlencode({"where": json.dumps({"name": model})})
 
 
 def time_tag(value: str) -> Markup:
     """A time, in UTC until a script puts it into the reader's zone; both have as many characters, so nothing moves."""
     shown = f"{value[:10]} {value[11:19]} +00:00"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(value, value, shown)  # nosec B704 # escapes
+    at = escape(value)
+    # Lists have thousands of times and links: Markup.format takes three times as long.
+    return Markup(f'<time datetime="{at}" title="{at}">{escape(shown)}</time>')  # noqa: S704 # nosec B704 # escapes
 
 
 def document_html(value: Any, resource: str = "") -> Markup:
@@ -58,13 +66,14 @@ def cell_html(value: Any, resource: str, name: str) -> Markup:
     if isinstance(value, bool):
         return escape("yes" if value else "no")
     if isinstance(value, str):
-        return _text(value, resource, name, CELL)
+        link = link_of(resource, name, value)
+        return short_id(value, link) or _linked(value, link, CELL)
     if isinstance(value, Mapping) and {"dtype", "shape"} <= value.keys():
         return escape(f"{value['dtype']}{value['shape']}")
     if isinstance(value, Mapping) and "_id" in value:  # an embedded document
-        return _text(str(value["_id"]), resource, name, CELL)
+        return cell_html(str(value["_id"]), resource, name)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-        shown = Markup(", ").join(_text(item, resource, name, CELL) for item in value[:5])
+        shown = Markup(", ").join(cell_html(item, resource, name) for item in value[:5])
         return shown + Markup(" …") if len(value) > 5 else shown
     shape = _shape(value)
     if len(shape) > 1 or (shape and shape[0] > 8):
@@ -78,6 +87,14 @@ def cell_html(value: Any, resource: str, name: str) -> Markup:
     return escape(text if len(text) <= CELL else text[: CELL - 1] + "…")
 
 
+def short_id(value: str, address: str | None, before: str = "") -> Markup:
+    """A link to a document by the end of its id, which differs among those of one moment; nothing where it is none."""
+    if not ID.match(value) or address is None:
+        return Markup("")
+    words = escape(f"{before}…{value[-TAIL:]}")
+    return Markup(f'<a href="{escape(address)}" title="{value}">{words}</a>')  # noqa: S704 # nosec B704 # escapes
+
+
 def _value(value: Any, resource: str, name: str, indent: str) -> Markup:
     deeper = indent + "  "
     if isinstance(value, Mapping):
@@ -85,7 +102,7 @@ def _value(value: Any, resource: str, name: str, indent: str) -> Markup:
             return Markup("{}")
         inner = [
             Markup('{}<span class="key">"{}"</span>: {}').format(  # nosec B704 # escapes
-                deeper, key, _value(item, _inside(key, resource), key, deeper)
+                deeper, key, _value(item, *_meant(key, value, resource), deeper)
             )
             for key, item in value.items()
         ]
@@ -95,6 +112,14 @@ def _value(value: Any, resource: str, name: str, indent: str) -> Markup:
     if isinstance(value, str):
         return Markup('<span class="text">"{}"</span>').format(_text(value, resource, name, MOST_TEXT))  # nosec B704
     return Markup('<span class="value">{}</span>').format(json.dumps(value))  # nosec B704 # escapes
+
+
+def _meant(key: str, value: Mapping[str, Any], resource: str) -> tuple[str, str]:
+    """Of which resource and field the value of a key is: an entry of the audit says whose documents it names."""
+    of = value.get("resource")
+    if resource == "audit" and key in ("documents", "last") and isinstance(of, str) and of in RESOURCES:
+        return of, "_id"
+    return _inside(key, resource), key
 
 
 def _inside(key: str, resource: str) -> str:
@@ -124,14 +149,17 @@ def _list(value: list[Any], resource: str, name: str, indent: str) -> Markup:
 
 
 def _text(value: str, resource: str, name: str, most: int) -> Markup:
+    return _linked(value, link_of(resource, name, value), most)
+
+
+def _linked(value: str, link: str | None, most: int) -> Markup:
     if TIME.match(value):
         return time_tag(value)
     shown = value if len(value) <= most else value[: most - 1] + "…"
-    link = link_of(resource, name, value)
     if link is None and value.startswith(f"{API}/"):
         link = value
     if link is not None:
-        return Markup('<a href="{}">{}</a>').format(link, shown)  # nosec B704 # escapes
+        return Markup(f'<a href="{escape(link)}">{escape(shown)}</a>')  # noqa: S704 # nosec B704 # escapes
     return escape(shown)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+from urllib.parse import quote
 
 from flask import current_app, request
 
@@ -20,6 +22,10 @@ PLACES = (
     ("Results", "/console/results", "results_page.page", "GET"),
     ("API", f"{API}/", "home", "GET"),
 )
+
+
+#: Resources that have pages of the console, too.
+IN_CONSOLE = frozenset({"models", "jobs", "results"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +54,14 @@ def _here(address: str) -> Literal["page", "true"] | None:
     if path.startswith("/console/models/") and path.endswith("/try"):
         return "true" if address == "/console/try" else None
     return "true" if address != "/" and path.startswith(address.rstrip("/") + "/") else None
+
+
+def console_page(resource: str, document: Mapping[str, Any] | None = None) -> str | None:
+    """The page of the console about a document of the API, or about the list; None where there is none."""
+    if resource not in IN_CONSOLE:
+        return None
+    if document is None:
+        return f"/console/{resource}"
+    if resource == "models":
+        return f"/console/models/{quote(str(document.get('name')), safe='')}?version={document.get('version')}"
+    return f"/console/{resource}/{document['_id']}"

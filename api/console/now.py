@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
 from flask import current_app
 
 from api.auth.caller import Caller
 from api.console.minutes import MOST, Minutes
-from api.console.negotiation import API
+from api.console.navigation import console_page
 from api.console.recent import MOST_MS, newest_jobs, newest_results, parts_of
 from ml.database.client import Document
 from ml.database.documents import now
@@ -127,23 +126,22 @@ def _troubles(results: list[Document], jobs: list[Document], models: list[Docume
         if one.get("status") == "failed":
             found.append((one, f"Job over {one.get('model')}", "jobs", one.get("error") or ""))
         elif progress.get("failed"):
-            rows = f"{progress['failed']} of {progress.get('done', 0)} rows failed"
+            rows = f"{_count(progress['failed'])} of {_count(progress.get('done', 0))} rows failed"
             found.append((one, f"Job over {one.get('model')}", "jobs", rows))
     for one in models:
         found.append((one, f"Build of {one.get('name')}:{one.get('version')}", "models", one.get("error") or ""))
     found.sort(key=lambda each: _at(each[0]), reverse=True)
     return [
-        Trouble(_at(one), what, _address(kind, one), str(why)[:300]) for one, what, kind, why in found[:MOST_ERRORS]
+        Trouble(_at(one), what, console_page(kind, one) or "", str(why)[:300])
+        for one, what, kind, why in found[:MOST_ERRORS]
     ]
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _at(document: Document) -> str:
     times = [document.get("_updated"), document.get("_created"), getattr(document["_id"], "generation_time", None)]
     at = next((at for at in times if isinstance(at, datetime)), EARLIEST)
     return at.strftime("%Y-%m-%dT%H:%M:%S.000Z")
-
-
-def _address(kind: str, document: Document) -> str:
-    if kind == "models":
-        return f"/console/models/{quote(str(document.get('name')), safe='')}?version={document.get('version')}"
-    return f"{API}/{kind}/{document['_id']}"

@@ -116,9 +116,9 @@ def readable(caller: Caller) -> list[Resource]:
     return [resource for name, resource in RESOURCES.items() if caller.role in roles_for(f"{name}|resource", "GET")]
 
 
-def newest(resource: Resource, caller: Caller) -> str:
-    """The address of a resource's list, newest first as far as an index tells."""
-    return f"{API}/{resource.name}?sort=-{'_id' if caller.is_admin else resource.newest}"
+def newest(resource: Resource) -> str:
+    """The address of a resource's list, newest first."""
+    return f"{API}/{resource.name}?sort=-{resource.newest}"
 
 
 def _may(caller: Caller, endpoint: str, method: str, values: Json) -> bool:

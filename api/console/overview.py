@@ -65,4 +65,4 @@ def _title(value: int | None, ago: int, most: int) -> str:
 
 
 def _time(value: float | None) -> str:
-    return f"{milliseconds(value)} ms" if value is not None else "none yet"
+    return f"{milliseconds(value)} ms" if value is not None else ""

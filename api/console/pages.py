@@ -20,6 +20,7 @@ from api.console.filters import Filters, filters_of
 from api.console.forms import Form, form_named, forms_of
 from api.console.inner import Answered, Sent
 from api.console.json_html import ID, document_html, link_of
+from api.console.navigation import console_page
 from api.console.negotiation import API
 from api.console.operations import Offer, Operations, newest, readable, resource_at
 from api.console.tables import Paging, Table, paging_of, table_of
@@ -58,6 +59,8 @@ class Content:
     error: str = ""
     issues: dict[str, str] = field(default_factory=dict)
     advice: str = ""
+    #: Where people see the same.
+    console: str | None = None
     #: Words and addresses.
     links: list[tuple[str, str]] = field(default_factory=list)
     steps: Mapping[str, str] = field(default_factory=dict)
@@ -150,13 +153,14 @@ def _content(sent: Sent, body: Mapping[str, Any], status: int, offers: list[Offe
     elif sent.path.rstrip("/") == API and caller is not None:
         content.title = "The API"
         content.about = "Everything that programs can do here, for people: look, filter, make, change."
-        content.children = [(one.name, newest(one, caller), one.about) for one in readable(caller)]
+        content.children = [(one.name, newest(one), one.about) for one in readable(caller)]
         content.children += [(one.summary, one.path, one.description) for one in operations().without_parts(caller)]
     elif resource is not None and "_meta" in body:
         args = dict(parse_qsl(sent.query))
         content.title, content.about = resource.name.capitalize(), resource.about
         content.table = table_of(resource, body["_items"], projected="projection" in args)
         content.paging = paging_of(sent.path, args, body)
+        content.console = console_page(resource.name)
     else:
         content.document = document_html(body, resource.name if resource else "") if body else None
         if resource is not None and sent.method == "GET" and "_id" in body and caller is not None:
@@ -169,6 +173,7 @@ def _content(sent: Sent, body: Mapping[str, Any], status: int, offers: list[Offe
 
 def _add_neighbours(content: Content, resource: Resource, body: Mapping[str, Any], path: str, caller: Caller) -> None:
     """What a document leads to: addresses below it, and what refers to it; and buttons for what is often done to it."""
+    content.console = console_page(resource.name, body)
     template = f"{API}/{resource.name}/{{id}}"
     content.links = [(offer.summary, offer.path) for offer in operations().below(template, path, body, caller)] + list(
         referring(resource, body, caller)
@@ -193,7 +198,9 @@ def referring(resource: Resource, body: Mapping[str, Any], caller: Caller) -> li
             if "version" in other.schema:
                 asked["version"] = body["version"]
         if asked:
-            query = urlencode({"where": json.dumps(asked), "sort": "-_id"})
+            # By time where an index has it of these.
+            by = other.newest if "model" in asked else "_id"
+            query = urlencode({"where": json.dumps(asked), "sort": f"-{by}"})
             found.append((f"{other.name.capitalize()} of this {resource.singular}", f"{API}/{other.name}?{query}"))
     return found
 

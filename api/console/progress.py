@@ -12,8 +12,10 @@ def progress_of(job: Mapping[str, Any]) -> dict[str, Any]:
     progress = progress if isinstance(progress, Mapping) else {}
     done, total = _count(progress.get("done")) or 0, _count(progress.get("total"))
     rate = progress.get("rows_per_second")
-    rate = rate if isinstance(rate, (int, float)) and rate > 0 and job.get("status") == "running" else None
-    left = (total - done) / rate if rate and total is not None and total >= done and not job.get("follow") else None
+    running = job.get("status") == "running"
+    rate = rate if isinstance(rate, (int, float)) and rate > 0 and (running or job.get("ended")) else None
+    goes_on = running and not job.get("follow")
+    left = (total - done) / rate if goes_on and rate and total is not None and total >= done else None
     percent = min(100 * done // total, 100) if total else 100 if job.get("status") == "succeeded" else None
     return {
         "done": done,

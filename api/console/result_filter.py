@@ -26,8 +26,24 @@ MARKED: Mapping[str, str] = {
     "wrong": "marked, and wrong",
 }
 ORDERS: Mapping[str, str] = {"": "newest first", "least": "least certain first"}
+#: What people look for most, each with what it chooses; the rest of a filter stays.
+VIEWS: Mapping[str, Mapping[str, str]] = {
+    "Newest first": {"order": "", "marked": "", "status": ""},
+    "Not marked, least certain first": {"order": "least", "marked": "no", "status": "", "truth": ""},
+    "Marked, and wrong": {"marked": "wrong", "status": ""},
+    "Failed": {"order": "", "marked": "", "status": "failed"},
+}
 #: The most that are passed over to come to a window: of one moment there are no more.
 MOST_PASSED = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One of the VIEWS, as a link from a filter; `here`: it is the present one."""
+
+    words: str
+    query: str
+    here: bool
 
 
 @dataclass(slots=True)
@@ -56,25 +72,58 @@ class Filter:
         before = time(further.until) if further.until is not None else None
         return self.query(before=before, passed=further.passed or None, after=further.after)
 
-    def words(self) -> Iterator[str]:
+    def views(self) -> list[View]:
+        """What is looked for most, among the results that the rest of this filter is about."""
+        found = []
+        for words, chosen in VIEWS.items():
+            by_input = "job" in self.values and not any(chosen.values())
+            shown = "In the order of its inputs" if by_input else words
+            found.append(View(shown, self.from_start(**chosen), self._is(chosen)))
+        return found
+
+    def words(self, *, order: bool = True) -> Iterator[str]:
         """What was chosen, in words."""
-        values = self.values
-        if values.get("model"):
-            yield f"{values['model']} version {values['version']}" if values.get("version") else values["model"]
-        if values.get("job"):
-            yield f"job {values['job']}"
-        if values.get("status"):
-            yield values["status"]
-        if values.get("label"):
-            yield f"called {values['label']}"
-        if values.get("truth"):
-            yield f"marked as {values['truth']}"
-        if values.get("marked"):
-            yield MARKED.get(values["marked"], "")
-        if values.get("job") and not self.wanted.least:
+        return _words(self.values, order=order)
+
+    def more_words(self) -> Iterator[str]:
+        """What was chosen beyond the present view, in words."""
+        said = {name for chosen in VIEWS.values() if self._is(chosen) for name in chosen}
+        rest = {name: value for name, value in self.values.items() if name not in said}
+        return _words(rest, order="order" not in said)
+
+    @property
+    def times(self) -> list[tuple[str, str]]:
+        """From when to when, as the API writes times."""
+        until = self.values.get("until")
+        found = {"since": self.wanted.since, "until": time_of(until) if until else None}
+        return [(word, time(at)) for word, at in found.items() if at is not None]
+
+    def _is(self, chosen: Mapping[str, str]) -> bool:
+        return all(self.values.get(name, "") == value for name, value in chosen.items())
+
+
+def _words(values: Mapping[str, str], *, order: bool) -> Iterator[str]:
+    if values.get("model"):
+        yield f"{values['model']} version {values['version']}" if values.get("version") else values["model"]
+    elif values.get("version"):
+        yield f"version {values['version']}"
+    if values.get("job"):
+        yield f"job {values['job']}"
+    if values.get("status"):
+        yield values["status"]
+    if values.get("label"):
+        yield f"called {values['label']}"
+    if values.get("truth"):
+        yield f"marked as {values['truth']}"
+    if values.get("marked"):
+        yield MARKED.get(values["marked"], "")
+    if not order:
+        return
+    if values.get("job") and not values.get("order"):
+        if values.get("status") != "failed":  # these are in none that means anything
             yield "in the order of its inputs"
-        else:
-            yield ORDERS.get(values.get("order", ""), "")
+    else:
+        yield ORDERS.get(values.get("order", ""), "")
 
 
 def filter_of(given: MultiDict[str, str]) -> Filter:

@@ -17,6 +17,7 @@ from api.console.job_form import local
 from api.console.json_html import cell_html, time_tag
 from api.console.reading import number, versions
 from api.console.result_filter import MARKED, ORDERS, STATES, filter_of
+from api.console.versions import may_predict
 from api.openapi.describe import no_operation
 from api.present import present
 from api.render import dumps, loads, time
@@ -56,6 +57,7 @@ def page() -> AlmanacResponse:
         page=at,
         more=more,
         further=filter_.beyond(further) if further is not None else None,
+        looked=looked,
         window=WINDOW,
         marked=MARKED,
         orders=ORDERS,
@@ -63,6 +65,7 @@ def page() -> AlmanacResponse:
         models=sorted({str(one["name"]) for one in there}),
         classes=_classes(there, filter_.values.get("model")),
         some=filter_.active or bool(found),
+        may_predict=may_predict(current_caller()),
     )
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
+from api.console.audit_table import COLUMNS, audit_rows
 from api.console.json_html import cell_html
 from api.resources.base import Resource
 
@@ -39,6 +40,8 @@ class Paging:
 
 def table_of(resource: Resource, items: Sequence[Mapping[str, Any]], *, projected: bool) -> Table:
     """The table of documents as the API answers them; with a projection of what it has."""
+    if resource.name == "audit" and not projected:
+        return Table(list(COLUMNS), audit_rows(items))
     there = {name for item in items for name in item}
     wanted = resource.columns or tuple(name for name in resource.schema if name not in resource.secrets)[:MOST_COLUMNS]
     if projected:

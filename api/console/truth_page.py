@@ -14,6 +14,7 @@ from api.console.figures import matrix_of
 from api.console.reading import versions
 from api.console.results_page import review_of
 from api.openapi.describe import no_operation
+from api.render import time
 from api.responses import AlmanacResponse
 
 blueprint = Blueprint("truth_page", __name__, url_prefix="/console", template_folder="templates")
@@ -49,6 +50,7 @@ def page(name: str) -> AlmanacResponse:
         version=version,
         versions=sorted({one["version"] for one in found}, reverse=True),
         marks=marks,
+        at=time(marks.at),
         matrix=matrix_of(counts, names) if 0 < len(names) <= MOST_IN_MATRIX else None,
         recalls=_recalls(counts, names)[:MOST_IN_MATRIX],
         confused=[pair for pair in marks.pairs if pair.label is not None and pair.label != pair.truth][:MOST_CONFUSED],

@@ -73,7 +73,7 @@ class Resource:
     most_in_post: ClassVar[int] = 1000
     #: What lists on pages show of each document, besides `_id` and `_created`.
     columns: ClassVar[tuple[str, ...]] = ()
-    #: The field by which pages sort an owner's documents: `_created` where an index has it. All owners' are by `_id`.
+    #: The field by which pages sort documents: `_created` where an index has that of each owner's.
     newest: ClassVar[str] = "_id"
     #: Fields that hold a tensor, or tensors by name.
     tensors: ClassVar[tuple[str, ...]] = ()

@@ -88,7 +88,7 @@ class Inputs(Resource):
             },
         ),
         "change": Act(examples={"tags": {"tags": ["garden", "checked"]}}),
-        "delete": Act(description="Its results stay."),
+        "delete": Act(description="All results of it go with it."),
     }
 
     def before_insert(self, service: Service, document: Document, caller: Caller) -> None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from api.openapi.describe import Act
 from api.resources.base import Resource, described
+from ml.audit.entries import Entry
+from ml.database.client import Document
+from ml.service import Service
 
 _READONLY = {"readonly": True}
 
@@ -104,3 +110,22 @@ class Results(Resource):
             examples={"truth": {"truth": "setosa", "note": "checked by hand"}, "cleared": {"truth": None}},
         )
     }
+
+    def update(
+        self,
+        service: Service,
+        before: Mapping[str, Any],
+        changes: dict[str, Any],
+        scope: Mapping[str, Any],
+        entry: Entry | None = None,
+    ) -> Document | None:
+        found = super().update(service, before, changes, scope, entry)
+        service.review.marked()
+        return found
+
+    def remove(
+        self, service: Service, before: Mapping[str, Any], scope: Mapping[str, Any], entry: Entry | None = None
+    ) -> bool:
+        removed = super().remove(service, before, scope, entry)
+        service.review.marked()
+        return removed

@@ -23,6 +23,8 @@ CLASSES = [str(digit) for digit in range(10)]
 TRAINED_ON = 1437
 TAG = "digits-demo"
 DUPLICATE_KEY = 11000
+#: How its ids begin: whatever is stored later comes after them in the order of ids.
+EARLIEST = bytes(4)
 
 
 def load_images() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -53,7 +55,7 @@ def insert_images(db: Database[Document]) -> list[ObjectId]:
     documents = [
         stamp_new(
             {
-                "_id": identity(TAG, str(index)),
+                "_id": _id_of(str(index)),
                 "data": to_stored(images[index]),
                 "model": NAME,
                 "tags": [TAG],
@@ -76,7 +78,7 @@ def insert_images(db: Database[Document]) -> list[ObjectId]:
 def submit_job(service: Service, version: int) -> ObjectId:
     """The job that scores those inputs with a version; the same one when asked again."""
     job: dict[str, Any] = {
-        "_id": identity(TAG, f"job-{version}"),
+        "_id": _id_of(f"job-{version}"),
         "model": NAME,
         "version": version,
         "where": {"tags": TAG},
@@ -85,6 +87,10 @@ def submit_job(service: Service, version: int) -> ObjectId:
         service.jobs.add(service.jobs.prepare(job, "admin", {}), commanded("create", "jobs"))
     job_id: ObjectId = job["_id"]
     return job_id
+
+
+def _id_of(what: str) -> ObjectId:
+    return ObjectId(EARLIEST + identity(TAG, what).binary[len(EARLIEST) :])
 
 
 def accuracy(db: Database[Document], job: ObjectId) -> tuple[float, int]:

@@ -18,13 +18,12 @@ from ml.database.filters import names_field
 from ml.database.transactions import end_sessions
 from ml.errors import Changed, Invalid, ModelNotAvailable, UnknownDocuments
 from ml.jobs import states
+from ml.jobs.matching import Matching, matching
 from ml.registry import Registry
 
 PRIORITY = 5
 #: Milliseconds that a change waits for a worker's commit, which take a few.
 WAIT_MS = 300
-#: Milliseconds that counting what a filter matches may take, while somebody writes it.
-COUNT_MS = 500
 
 
 class Jobs:
@@ -107,16 +106,9 @@ class Jobs:
 
         return recorded(self._db, entry, work)
 
-    def matching(self, where: Mapping[str, Any], scope: Mapping[str, Any], most: int) -> int | None:
-        """How many inputs in `scope` a job with this filter would be over now, counted to `most` + 1 and no further.
-
-        None where that is not told soon: the filter finds few of many, and no index has it.
-        """
-        query = rows_filter({"where": where, "scope": scope})
-        try:
-            return self._db["inputs"].count_documents(query, limit=most + 1, maxTimeMS=COUNT_MS)
-        except ExecutionTimeout:
-            return None
+    def matching(self, where: Mapping[str, Any], scope: Mapping[str, Any], most: int) -> Matching | None:
+        """How many inputs in `scope` a job with this filter would be over now; see ml/jobs/matching.py."""
+        return matching(self._db, rows_filter({"where": where, "scope": scope}), most)
 
     def _write(self, seen: Mapping[str, Any], pipeline: list[dict[str, Any]], entry: Entry | None) -> Document | None:
         """Change the job. A worker that died within a commit holds it back: what it left open is ended then."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pymongo.database import Database
 
 from ml.database.client import READ_MS, Document
+from ml.database.documents import now
 
 #: Pairs of truth and label: a version with more has no classes.
 MOST_PAIRS = 10_000
@@ -28,9 +30,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The pairs that are there, most frequent first."""
+    """The pairs that are there, most frequent first, and when they were counted."""
 
     pairs: list[Pair]
+    at: datetime
 
     @property
     def total(self) -> int:
@@ -53,7 +56,7 @@ class Marks:
 
 def marks_of(db: Database[Document], model: str, version: int, scope: Mapping[str, Any]) -> Marks:
     """Those of a version's results in `scope`, read by the index of what is marked alone."""
-    counts: dict[tuple[str, str | None], int] = {}
+    at, counts = now(), dict[tuple[str, str | None], int]()
     for least in TYPES:
         pipeline: list[Document] = [
             {"$match": {"model": model, "version": version, **scope, "truth": {"$gte": least}}},
@@ -67,7 +70,7 @@ def marks_of(db: Database[Document], model: str, version: int, scope: Mapping[st
                 key = (truth_text(truth), label if isinstance(label, str) else None)
                 counts[key] = counts.get(key, 0) + group["count"]
     pairs = [Pair(truth, label, count) for (truth, label), count in counts.items()]
-    return Marks(sorted(pairs, key=lambda pair: -pair.count))
+    return Marks(sorted(pairs, key=lambda pair: -pair.count), at)
 
 
 def truth_text(truth: Any) -> str:

@@ -10,8 +10,9 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from ml.database.client import READ_MS, Document
-from ml.review.marks import Marks, marks_of
-from ml.review.windows import MOST_VERSIONS, WINDOW, Further, Wanted, Window, window_of
+from ml.review.kept import KeptMarks
+from ml.review.marks import Marks
+from ml.review.windows import MOST_VERSIONS, WINDOW, Further, Wanted, Window, marked_window, window_of
 
 #: What a list has of each result.
 LISTED = ("model", "version", "status", "label", "score", "truth", "note", "error", "input", "job", "owner", "_created")
@@ -32,6 +33,7 @@ class Review:
 
     def __init__(self, db: Database[Document]) -> None:
         self._db = db
+        self._marks = KeptMarks(db)
 
     def page(self, wanted: Wanted, scope: Mapping[str, Any], skip: int, limit: int) -> list[Document]:
         """A part of what is wanted in its window, each with the fields of a list."""
@@ -91,10 +93,17 @@ class Review:
         return Further(until=found[0], passed=window.skip + WINDOW - above)
 
     def marks(self, model: str, version: int, scope: Mapping[str, Any]) -> Marks:
-        """What was marked of a version, and what it was called."""
-        return marks_of(self._db, model, version, scope)
+        """What was marked of a version, and what it was called, a moment ago."""
+        return self._marks.of(model, version, scope)
+
+    def marked(self) -> None:
+        """To be told once a result was marked, changed or deleted."""
+        self._marks.forget()
 
     def _window(self, wanted: Wanted, scope: Mapping[str, Any]) -> Window | None:
+        marked = marked_window(wanted, scope)
+        if marked is not None and self._fits(marked):
+            return marked
         versions: list[tuple[str, int]] = []
         if not scope and wanted.job is None and (wanted.model is None or wanted.version is None):
             of = {"name": wanted.model} if wanted.model is not None else {}
@@ -102,6 +111,13 @@ class Review:
             newest = found.sort("_id", -1).limit(MOST_VERSIONS)
             versions = [(one["name"], one["version"]) for one in newest if "name" in one and "version" in one]
         return window_of(wanted, scope, versions)
+
+    def _fits(self, window: Window) -> bool:
+        """Whether a window has all that it could have, told by the index alone."""
+        answer = self._db.command(
+            "count", "results", query=window.match, hint=window.index, limit=WINDOW + 1, maxTimeMS=READ_MS
+        )
+        return int(answer["n"]) <= WINDOW
 
     def _order(self, wanted: Wanted, window: Window, shown: Mapping[str, Any]) -> list[Document]:
         """The window in the order that is wanted."""

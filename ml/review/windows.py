@@ -83,25 +83,30 @@ class Window:
         return [*stages, {"$match": self.rest}] if self.rest else stages
 
 
+def marked_window(wanted: Wanted, scope: Mapping[str, Any]) -> Window | None:
+    """All that is wanted of what was marked of a version, for where that fits into a window; None: more is wanted."""
+    if wanted.job is not None or wanted.version is None or wanted.model is None or not _is_marked(wanted):
+        return None
+    conditions = dict(_conditions(wanted))
+    names = ("model", "version", "truth", "label")
+    match = {name: conditions.pop(name) for name in names if name in conditions} | dict(scope)
+    return Window("marked", match, None, 0, _rest(wanted, conditions))
+
+
 def window_of(wanted: Wanted, scope: Mapping[str, Any], versions: Sequence[tuple[str, int]]) -> Window | None:
     """The window that is cheapest for what is wanted of the documents in `scope`; None: there can be nothing.
 
     `versions` are those of which results may be, the newest first: for who sees all owners' where no version is named.
     """
     conditions = dict(_conditions(wanted))
-    index, match, sort = "", {}, None
     if wanted.job is not None:
-        match, skip = {"job": wanted.job, **_after(wanted, "input")}, 0
-        index, sort = "job_input", {"input": 1}
+        index, match, skip = "job_input", {"job": wanted.job, **_after(wanted, "input")}, 0
+        sort: Document = {"input": 1}
         if wanted.status == "failed":
             index, sort = "failed_job", {"_id": 1}
             match = {"job": wanted.job, "status": conditions.pop("status"), **_after(wanted, "_id")}
         conditions.pop("job")
         conditions.update(scope)
-    elif wanted.version is not None and wanted.model is not None and _is_marked(wanted):
-        names = ("model", "version", "truth", "label")
-        match = {name: conditions.pop(name) for name in names if name in conditions} | dict(scope)
-        index, skip = "marked", 0
     else:
         match = {"_created": conditions.pop("_created")} if "_created" in conditions else {}
         index, skip = "model_version_created", wanted.passed
@@ -118,12 +123,17 @@ def window_of(wanted: Wanted, scope: Mapping[str, Any], versions: Sequence[tuple
             match = {"$or": [{"model": name, "version": number, **match} for name, number in pairs[:MOST_VERSIONS]]}
             conditions.pop("model", None)
             conditions.pop("version", None)
+    return Window(index, match, sort, skip, _rest(wanted, conditions))
+
+
+def _rest(wanted: Wanted, conditions: Mapping[str, Any]) -> Document:
+    """What is looked at of each result in a window."""
     parts = [{name: condition} for name, condition in conditions.items()]
     if wanted.marked in ("right", "wrong"):
         parts.append(_compared(wanted.marked == "right"))
     if wanted.least:
         parts.append({"score": {"$type": "number"}})
-    return Window(index, match, sort, skip, {"$and": parts} if parts else {})
+    return {"$and": parts} if parts else {}
 
 
 def as_texts(value: str) -> list[Any]:
@@ -149,11 +159,11 @@ def _conditions(wanted: Wanted) -> Iterator[tuple[str, Any]]:
         if value is not None:
             yield name, value
     if wanted.truth is not None:
-        yield "truth", {"$in": as_texts(wanted.truth), "$exists": True}
+        yield "truth", {"$in": as_texts(wanted.truth)}
     elif wanted.marked == "no":
         yield "truth", None
     elif wanted.marked is not None:
-        yield "truth", {"$exists": True, "$ne": None}
+        yield "truth", {"$ne": None}
     between = {"$gte": wanted.since, "$lte": wanted.until}
     if wanted.since is not None or wanted.until is not None:
         yield "_created", {operator: time for operator, time in between.items() if time is not None}

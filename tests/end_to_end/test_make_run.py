@@ -51,6 +51,9 @@ def test_the_demo_from_nothing_through_crashes_to_a_curl(tmp_path: Path) -> None
         curl = almanac.wait_for(r"^curl .*$")[0]
         almanac.wait_for(r"^Almanac serves at http://127\.0\.0\.1:\d+")
         assert almanac.headers["Authorization"].removeprefix("Bearer ") in almanac.output
+        # Lines for people alone, and the last of them together, apart from the log.
+        assert '{"time"' not in almanac.output
+        assert re.search(r"\n\nAlmanac serves at .*\nadmin key: .*\nin a browser, .*\n\n", almanac.output)
         check_link(almanac)
         check_records(almanac)
         check_curl(almanac, curl)

@@ -61,7 +61,7 @@ const show = (place, job) => {
   put("total", total === null ? "–" : figure(total));
   put("failed", figure(failed));
   const running = job.status === "running";
-  put("rate", running && rate ? figure(Math.round(rate)) : "–");
+  put("rate", rate && (running || job.ended) ? figure(Math.round(rate)) : "–");
   if (!job.follow) {
     put("left", running && rate && total !== null ? span((total - done) / rate) : "–");
   }

@@ -121,6 +121,21 @@ class Visitor:
         self.headers: dict[str, str] = {"Accept": ACCEPT}
         self.environ = environ
 
+    @property
+    def session(self) -> str:
+        """The cookie of its session."""
+        cookie = self.http.get_cookie(self._session)
+        assert cookie is not None
+        return cookie.value
+
+    @session.setter
+    def session(self, value: str) -> None:
+        self.http.set_cookie(self._session, value)
+
+    @property
+    def _session(self) -> str:
+        return str(self.http.application.config["SESSION_COOKIE_NAME"])
+
     def open(self, path: str, method: str = "GET", follow: bool = True, **kwargs: Any) -> TestResponse:
         headers = {**self.headers, **kwargs.pop("headers", {})}
         answer: TestResponse = self.http.open(

@@ -194,9 +194,14 @@ def test_a_count_stops_at_many_and_where_it_takes_long(
     assert "1 input matches" in person().open("/console/matching?tags=garden", headers=as_json).text, "alice's"
     monkeypatch.setattr("api.console.jobs_page.MOST_COUNTED", 5)
     assert "More than 5 inputs match" in visitor.open("/console/matching?tags=garden", headers=as_json).text
+    monkeypatch.setattr("ml.jobs.matching.MOST_READ", 3)
+    answer = visitor.open('/console/matching?where={"meta.n":-1}', headers=as_json).json
+    assert answer["text"] == "Of 3 inputs that were looked at 0 match; the job itself will count all."
     db["inputs"].insert_many([{"data": [n], "meta": {"n": n}} for n in range(20_000)])
-    monkeypatch.setattr("ml.jobs.requests.COUNT_MS", 1)
-    assert "the job itself will count" in visitor.open('/console/matching?where={"meta.n":-1}', headers=as_json).text
+    monkeypatch.setattr("ml.jobs.matching.MOST_READ", 20_000)
+    monkeypatch.setattr("ml.jobs.matching.COUNT_MS", 1)
+    answer = visitor.open('/console/matching?where={"meta.n":-1}', headers=as_json).json
+    assert answer["text"] == "Counting takes longer than a moment; the job itself will count."
 
 
 def test_failed_rows_are_read_by_pages(db: Any, visitor: Visitor, service: Service) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from api.auth.browsers import cookie_name
 from api.auth.sessions import sessions_of
 from ml.database.client import database_of
 from ml.identity import identity
@@ -83,8 +84,10 @@ def test_the_cookie_holds_no_secret_and_is_no_scripts(admin: Api, replica: Calla
     session = stored_session(admin)
     assert key not in json.dumps(session, default=str)
     # Over TLS, of its own or a proxy's, it goes nowhere else.
-    tls = replica(tls_cert="cert.pem", tls_key="key.pem").http
-    assert "Secure" in tls.get("/login").headers["Set-Cookie"]
+    tls = replica(tls_cert="cert.pem", tls_key="key.pem").http.get("/login").headers["Set-Cookie"]
+    assert tls.startswith("__Host-almanac-")
+    assert {"Secure", "Path=/"} <= {part.strip() for part in tls.split(";")}
+    assert "Domain" not in tls
     proxied = admin.http.get("/login", headers={"Origin": "https://almanac.example.com"})
     assert "Secure" in proxied.headers["Set-Cookie"]
     assert "Secure" not in admin.http.application.test_client().get("/login").headers["Set-Cookie"]
@@ -101,10 +104,8 @@ def test_a_session_is_another_one_after_log_in_and_none_after_log_out(admin: Api
     one.log_in(key=ADMIN_KEY)
     page = one.page(HOME)
     assert page.form("Log out").get("csrf_token").partition(".")[0] != before.partition(".")[0]
-    cookie = one.http.get_cookie("almanac")
-    assert cookie is not None
     copy = Visitor(replica().http)
-    copy.http.set_cookie("almanac", cookie.value)
+    copy.session = one.session
     assert is_in(copy)
     assert one.sent(page.form("Log out")).answer.request.path == "/login"
     assert not is_in(one)
@@ -112,13 +113,28 @@ def test_a_session_is_another_one_after_log_in_and_none_after_log_out(admin: Api
     assert not is_in(copy)
 
 
+def test_two_servers_on_one_host_are_logged_in_to_at_once(admin: Api, replica: Callable[..., Api]) -> None:
+    """Browsers send the cookies of a host to each of its ports."""
+    another = replica(secret_key="a secret of another, which is long enough").http
+    names = {app.application.config["SESSION_COOKIE_NAME"] for app in (admin.http, replica().http, another)}
+    assert len(names) == 2, "replicas have one, another instance has its own"
+    assert cookie_name("x", "almanac", tls=False) != cookie_name("x", "another", tls=False)
+    one, other = Visitor(admin.http), Visitor(another)
+    one.log_in(key=ADMIN_KEY)
+    # What the host's cookies are by now goes to the other, which logs in and answers with its own.
+    other.http.set_cookie(admin.http.application.config["SESSION_COOKIE_NAME"], one.session)
+    other.log_in(key=ADMIN_KEY)
+    one.http.set_cookie(another.application.config["SESSION_COOKIE_NAME"], other.session)
+    assert is_in(one)
+    assert is_in(other)
+
+
 def test_a_made_up_cookie_is_nobodys(admin: Api, visitor: Visitor) -> None:
-    cookie = visitor.http.get_cookie("almanac")
-    assert cookie is not None
+    cookie = visitor.session
     assert is_in(visitor)
-    for value in ("x", cookie.value[:-1], cookie.value + "x", cookie.value.partition(".")[0], ""):
+    for value in ("x", cookie[:-1], cookie + "x", cookie.partition(".")[0], ""):
         other = Visitor(admin.http)
-        other.http.set_cookie("almanac", value)
+        other.session = value
         assert not is_in(other)
 
 
@@ -159,15 +175,13 @@ def test_a_session_ends_with_its_users_password(admin: Api, change: Any) -> None
 def test_sessions_of_the_administrator_end_with_its_key_or_the_secret(
     visitor: Visitor, replica: Callable[..., Api]
 ) -> None:
-    cookie = visitor.http.get_cookie("almanac")
-    assert cookie is not None
     for settings, there in (
         ({}, True),
         ({"admin_key": "another key of the administrator"}, False),
         ({"secret_key": "another secret of tests, which is long"}, False),
     ):
         other = Visitor(replica(**settings).http)
-        other.http.set_cookie("almanac", cookie.value)
+        other.session = visitor.session
         assert is_in(other) is there
 
 

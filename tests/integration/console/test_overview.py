@@ -161,6 +161,23 @@ def test_an_empty_server_says_what_to_do(visitor: Visitor, person: Callable[...,
     assert "Overview" in [words for words, _ in page.links]
 
 
+def test_a_latency_is_that_of_predictions_or_none_at_all(
+    db: Any, serve: Callable[..., Any], visitor: Visitor, person: Callable[..., Visitor]
+) -> None:
+    serve()
+    timing = {"queue_ms": 1.0, "compute_ms": 2.5, "batch": 100}
+    results(db, "alice", [3.0, 2.0, 1.0], datetime.now(UTC), job=ObjectId(), timing=timing)
+    page = visitor.page("/")
+    assert "none of the latest 3 results is one, as a job's are not" in page.text
+    assert page.link("try a model") == "/console/try"
+    assert "at most this" not in page.text
+    assert "try a model" not in [words for words, _ in person("reader", "alice").page("/").links]
+    results(db, "alice", [1.0], datetime.now(UTC), timing=timing)
+    assert "the latest prediction that somebody waited for took this" in visitor.page("/").text
+    results(db, "alice", [1.0], datetime.now(UTC), timing=timing)
+    assert "half of the latest 2 predictions that somebody waited for" in visitor.page("/").text
+
+
 def test_programs_are_led_to_the_api(admin: Api) -> None:
     answer = admin.get("/")
     assert (answer.status_code, answer.location) == (303, "/api/v1/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +50,6 @@ def test_a_list_is_filtered_and_ordered(db: Any, visitor: Visitor) -> None:
     assert set(ids_on(visitor.page("/console/results"))) == {first, second, third, marked}
     page = visitor.page("/console/results?model=sums&version=1&marked=no&order=least")
     assert ids_on(page)[-3:] == [second, third, first]
-    assert "sums version 1, not marked, least certain first" in page.text
     wrong = visitor.page("/console/results?marked=wrong")
     assert ids_on(wrong) == [marked]
     assert "virginica" in wrong.text
@@ -57,6 +57,26 @@ def test_a_list_is_filtered_and_ordered(db: Any, visitor: Visitor) -> None:
     form = visitor.page("/console/results?marked=no").form("filter")
     assert (form.get("marked"), form.get("model")) == ("no", "")
     assert ids_on(visitor.sent(form, {"marked": "yes", "model": "sums"})) == [marked]
+
+
+VIEWS = [
+    ("", "Newest first", ""),
+    ("model=sums&version=1", "Newest first", "sums version 1. Show all"),
+    ("model=sums&marked=wrong&order=least", "Marked, and wrong", "sums, least certain first. Show all"),
+    ("marked=wrong", "Marked, and wrong", "Newest first. Show all"),
+    ("label=Setosa", "Newest first", "Called Setosa. Show all"),
+    ("marked=yes&order=least", None, "Marked, least certain first. Show all"),
+    (f"job={'a' * 24}", "In the order of its inputs", f"Job {'a' * 24}. Show all"),
+    (f"job={'a' * 24}&status=failed", "Failed", f"Job {'a' * 24}. Show all"),
+]
+
+
+def test_what_is_shown_is_said_once(db: Any, visitor: Visitor) -> None:
+    for query, here, said in VIEWS:
+        source = visitor.page(f"/console/results?{query}").source
+        assert re.findall(r'aria-current="true">([^<]+)<', source) == ([here] if here else []), query
+        shown = "".join(re.findall(r'id="shown">(.*?)</p>', source))
+        assert re.sub("<[^>]+>", "", shown) == said, query
 
 
 def test_an_output_without_a_label_is_shown_where_it_is_short(db: Any, visitor: Visitor) -> None:
@@ -105,6 +125,14 @@ def test_a_window_leads_to_the_next(db: Any, visitor: Visitor, monkeypatch: pyte
     assert ids_on(page) == [made[2]]
     assert "Look through" not in page.text
     assert "further back" in page.text
+    # What is put in order is said, however many there are.
+    for at in range(2):
+        insert_result(db, 50 + at, label="setosa", score=0.5)
+    page = visitor.page("/console/results?order=least&model=sums")
+    assert "Only the newest 5 results of sums were looked at and put in order" in " ".join(page.text.split())
+    page = visitor.page("/console/results?model=sums&version=1&label=setosa")
+    assert "Only the newest 5 results of sums were looked through for these." in " ".join(page.text.split())
+    assert len(ids_on(page)) == 2
 
 
 def test_an_address_is_the_filter_and_back() -> None:

@@ -18,7 +18,7 @@ from api import create_app
 from ml.database import client as database_client
 from ml.database.client import connect, database_of
 from ml.identity.keys import create_key
-from ml.review import Review, Wanted, windows
+from ml.review import Review, Wanted, kept, windows
 from ml.review.marks import truth_text
 from settings import Settings
 from tests.conftest import ADMIN_KEY, add_stub
@@ -168,6 +168,66 @@ def test_marks_are_counted_by_owner_as_people_write_them(client: Client, review:
     assert review.marks("sums", 1, {"owner": "alice"}).accuracy == 0.5
     assert review.marks("sums", 3, {}).accuracy is None
     assert [truth_text(value) for value in (True, 7.0, 7, 0.5, "x")] == ["true", "7", "7", "0.5", "x"]
+
+
+@pytest.mark.usefixtures("small")
+def test_what_is_marked_is_found_whether_or_not_it_fits_into_a_window(client: Client, review: Review) -> None:
+    db = database_of(client)
+    marks = ["a", "b", None]
+    made = [result(n, label="a", score=0.5, **({"truth": marks[n % 3]} if n % 3 < 2 else {})) for n in range(24)]
+    db["results"].insert_many(made)
+    every = [one["_id"] for one in reversed(made) if one.get("truth")]
+    wanted = Wanted(model="sums", version=1, marked="yes")
+    assert walk(review, wanted, {}) == every
+    assert walk(review, replace(wanted, marked="wrong"), {}) == [
+        one["_id"] for one in reversed(made) if one.get("truth") == "b"
+    ]
+    # As many as fit are found at once, however far back they are.
+    db["results"].update_many({"_id": {"$in": every[:-3]}}, {"$unset": {"truth": ""}})
+    assert review.ids(wanted, {}) == every[-3:]
+    assert review.further(wanted, {}) is None
+
+
+def test_counts_of_many_marks_are_kept_for_a_moment(
+    client: Client, review: Review, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = database_of(client)
+    monkeypatch.setattr(kept, "FEW", 2)
+    insert_result(db, label="a", truth="a")
+    assert review.marks("sums", 1, {}).total == 1
+    insert_result(db, label="a", truth="b")
+    before = review.marks("sums", 1, {})
+    assert before.total == 2, "few are counted each time"
+    insert_result(db, label="a", truth="b")
+    assert review.marks("sums", 1, {}) is before, "what another program marked is counted a little later"
+    assert review.marks("sums", 1, {"owner": "admin"}).total == 3
+    assert review.marks("sums", 2, {}).total == 0
+    review.marked()
+    after = review.marks("sums", 1, {})
+    assert (after.total, after.at > before.at) == (3, True)
+    insert_result(db, label="a", truth="b")
+    monkeypatch.setattr(kept, "SECONDS", 0)
+    assert review.marks("sums", 1, {}) is after
+    review.marked()
+    review.marks("sums", 1, {})
+    insert_result(db, label="a", truth="b")
+    assert review.marks("sums", 1, {}).total == 5, "it ends"
+
+
+def test_what_is_marked_here_is_counted_at_once(
+    client: Client, stub: Callable[..., Any], visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = database_of(client)
+    stub(client, classes=["a", "b"])
+    monkeypatch.setattr(kept, "FEW", 1)
+    first, second = (insert_result(db, at, label="a", truth=truth) for at, truth in enumerate(("a", "b")))
+    assert "1 of 2 marked results" in visitor.page("/console/models/sums/truth").text
+    page = visitor.page(f"/console/results/{second}")
+    visitor.sent(page.form("mark"), {"truth": "a"})
+    assert "2 of 2 marked results" in visitor.page("/console/models/sums/truth").text
+    answer = visitor.page(f"/api/v1/results/{first}").form("Delete a result")
+    visitor.send(answer)
+    assert "1 of 1 marked results" in visitor.page("/console/models/sums/truth").text
 
 
 class Commands(CommandListener):
