@@ -11,7 +11,7 @@ from tests.end_to_end.browser import Watched, served
 def test_the_page_shows_every_operation_and_asks_with_the_key_that_it_is_given(browser: Browser, mock_api: Api) -> None:
     document = mock_api.as_caller(None).get("/openapi.json").json
     operations = sum(
-        method in item for item in document["paths"].values() for method in ("get", "post", "patch", "delete")
+        method in item for item in document["paths"].values() for method in ("get", "post", "put", "patch", "delete")
     )
     with served(mock_api.http.application) as url:
         watched = Watched(browser, url)

@@ -14,7 +14,13 @@ def url_of(path: str, **query: str) -> str:
     """The URL of a path, by the name that this request has for the server."""
     root = request.root_path.rstrip("/")
     asked = f"?{urlencode(query)}" if query else ""
-    return f"{request.scheme}://{request.host}{quote(root + path)}{asked}"
+    return f"{_scheme()}://{request.host}{quote(root + path)}{asked}"
+
+
+def _scheme() -> str:
+    # A proxy that ends TLS says so. Anybody can, but for the answer to their own request alone; and a client that came
+    # by TLS is never sent away from it, with its key.
+    return "https" if request.headers.get("X-Forwarded-Proto", "").strip().lower() == "https" else request.scheme
 
 
 def path_in(url: str) -> str | None:

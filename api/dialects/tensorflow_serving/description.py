@@ -20,7 +20,8 @@ VALUE = named(
 )
 _SIGNATURE: Schema = {"type": "string", "description": "`serving_default`, which it is where nothing is said."}
 _ROWS: Schema = {"type": "array", "minItems": 1, "items": VALUE}
-_BY_NAME: Schema = {"type": "object", "additionalProperties": VALUE}
+#: By input name; what is no input is ignored, whatever it is.
+_FEATURES: Schema = {"type": "object", "additionalProperties": True}
 
 
 def _open(properties: dict[str, Schema], required: list[str]) -> Schema:
@@ -66,10 +67,10 @@ _EXAMPLES = named(
             "examples": {
                 "type": "array",
                 "minItems": 1,
-                "items": _BY_NAME,
+                "items": _FEATURES,
                 "description": "Features by input name: a value, or a flat list of the values of the input's shape.",
             },
-            "context": {**_BY_NAME, "description": "Features of every example that does not give them."},
+            "context": {**_FEATURES, "description": "Features of every example that does not give them."},
             "signature_name": {
                 "type": "string",
                 "description": "`serving_default`, `tensorflow/serving/classify` or `tensorflow/serving/regress`.",

@@ -119,6 +119,13 @@ def test_a_version_is_named_in_many_ways(api: Api, client: Client, serve: Any) -
     assert api.post(URL, json={**ASKED, "version": f"copy:{DIGEST}"}).status_code == 201
 
 
+def test_urls_are_of_the_scheme_that_a_proxy_was_asked_by(api: Api, client: Client, serve: Any) -> None:
+    serve()
+    for said, scheme in (({}, "http"), ({"X-Forwarded-Proto": "https"}, "https"), ({"X-Forwarded-Proto": "x"}, "http")):
+        urls = api.post(URL, json=ASKED, headers=said).json["urls"]
+        assert {url.partition("://")[0] for url in urls.values()} == {scheme}
+
+
 def test_a_put_is_done_once(api: Api, client: Client, serve: Any, service: Service, make_api: Any) -> None:
     serve()
     eve, url = api.as_caller("user:eve"), f"{URL}/order-17"
