@@ -13,6 +13,7 @@ TOGETHER = {
         "tests/end_to_end/test_commands.py",
         "tests/end_to_end/test_console.py",
         "tests/end_to_end/test_docs.py",
+        "tests/end_to_end/test_generated_client.py",
     ),
     "faults": ("tests/faults/",),
     "keras": (
