@@ -197,15 +197,26 @@ def _canceled(client: Any) -> Any:
 
 
 @pytest.mark.usefixtures("worker")
-def test_files_in_the_input(connect: Callable[..., Any], api: Api, serve: Callable[..., Any]) -> None:
+def test_files_in_the_input(connect: Callable[..., Any], serve: Callable[..., Any], address: str) -> None:
     serve(name="pictures", inputs=[tensor("image", "UINT8", 4, 4), tensor("mask", "FP32", 2)])
     pixels = np.arange(16, dtype="u1").reshape(4, 4)
-    files = {"image": io.BytesIO(image(pixels)), "mask": io.BytesIO(npy(np.array([1, 2], "f4")))}
-    prediction = connect().predictions.create(
-        version="pictures", input=files, file_encoding_strategy="base64", wait=True
-    )
-    assert prediction.output == [float(pixels.sum()) + 3, float(pixels.sum()) + 4]
+    output = [float(pixels.sum()) + 3, float(pixels.sum()) + 4]
+
+    def files() -> dict[str, Any]:
+        return {"image": io.BytesIO(image(pixels)), "mask": io.BytesIO(npy(np.array([1, 2], "f4")))}
+
+    eve = connect()
+    prediction = eve.predictions.create(version="pictures", input=files(), file_encoding_strategy="base64", wait=True)
+    assert prediction.output == output
     assert prediction.input == {"image": pixels.tolist(), "mask": [1, 2]}
+    assert eve.files.list() == []
+    # As it does by itself: each is uploaded, and its URL sent.
+    prediction = eve.predictions.create(version="pictures", input=files(), wait=True)
+    assert prediction.output == output
+    assert {url.rpartition("/")[0] for url in prediction.input.values()} == {f"http://{address}/v1/files"}
+    assert len(eve.files.list()) == 2
+    # By a digest, the client asks first what the version takes.
+    assert eve.run(f"admin/pictures:{'0' * 64}", input=files()) == output
 
 
 @pytest.mark.usefixtures("worker")
