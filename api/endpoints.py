@@ -27,6 +27,7 @@ from api.query import Query, parse_query
 from api.render import dumps
 from api.requests import json_body, refuse_secrets
 from api.resources import RESOURCES
+from api.responses import json_answer
 from api.routes.input_files import input_from_form
 from api.routes.jobs import answer_when_ended
 
@@ -76,7 +77,7 @@ _CHILD = record({"title": {"type": "string"}, "href": {"type": "string"}}, ["tit
 def home_view() -> Response:
     """The resources that there are."""
     links = [{"title": name, "href": f"{request.path.rstrip('/')}/{name}"} for name in RESOURCES]
-    return Response(dumps({"_links": {"child": links}}), mimetype="application/json")
+    return json_answer({"_links": {"child": links}})
 
 
 def resource_view(**lookup: Any) -> Any:

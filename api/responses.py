@@ -1,11 +1,13 @@
-"""The response class: a body that is there in whole is given to the server in whole."""
+"""Responses: a body that is there in whole is given to the server in whole."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from flask import Response
+
+from api.render import MIME, dumps
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -32,3 +34,8 @@ class AlmanacResponse(Response):
         ):
             return body
         return super().get_app_iter(environ)
+
+
+def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> AlmanacResponse:
+    """A value as JSON."""
+    return AlmanacResponse(dumps(value), status, dict(headers or {}), mimetype=MIME)

@@ -14,8 +14,7 @@ from api.console.job_form import SOURCES, JobForm, job_form_of, local
 from api.console.progress import progress_of
 from api.console.reading import issues_of, listed, may, number, send, versions
 from api.openapi.describe import no_operation
-from api.render import dumps
-from api.responses import AlmanacResponse
+from api.responses import AlmanacResponse, json_answer
 from ml.service import JOB_ENDED, JOB_STATES, Service
 
 blueprint = Blueprint("jobs_page", __name__, url_prefix="/console", template_folder="templates")
@@ -60,7 +59,7 @@ def count() -> AlmanacResponse:
     """How many inputs a filter matches, for the form while it is filled in: `{"text": ..., "wrong": ...}`."""
     text, wrong = _counted(job_form_of(request.args))
     headers = {"Cache-Control": "no-store"}
-    return AlmanacResponse(dumps({"text": text, "wrong": wrong}), headers=headers, mimetype="application/json")
+    return json_answer({"text": text, "wrong": wrong}, headers=headers)
 
 
 def _page(form: JobForm, status: int = 200, *, opened: bool = False) -> AlmanacResponse:

@@ -6,6 +6,7 @@ from flask import Blueprint, Response, current_app
 
 from api.openapi.describe import JSON, Answer, Media, Operation, describes, record
 from api.render import dumps
+from api.responses import json_answer
 from ml.service import Service
 
 blueprint = Blueprint("health", __name__, url_prefix="/health")
@@ -28,7 +29,7 @@ blueprint = Blueprint("health", __name__, url_prefix="/health")
 )
 def live() -> Response:
     """200 while the process runs."""
-    return Response(dumps({"live": True}), mimetype="application/json")
+    return json_answer({"live": True})
 
 
 _READY = record({"ready": {"type": "boolean", "const": True}}, ["ready"])

@@ -17,7 +17,7 @@ from api.preferences import preferences
 from api.render import MIME, dumps
 from api.resources import RESOURCES
 from api.resources.base import AUTOMATIC
-from api.responses import AlmanacResponse
+from api.responses import AlmanacResponse, json_answer
 from ml.database.client import Document
 from ml.errors import ServiceError
 from ml.service import Answer, LiveModel, Load, Prediction, Service, count_request
@@ -105,7 +105,7 @@ def _accepted(job: Document, meant: LiveModel | Load) -> AlmanacResponse:
         "ETag": f'"{job["_etag"]}"',
         "Preference-Applied": "respond-async",
     }
-    return AlmanacResponse(dumps({**shown, "_status": "OK"}), 202, headers, mimetype=MIME)
+    return json_answer({**shown, "_status": "OK"}, 202, headers)
 
 
 def _wants_npy() -> bool:

@@ -8,7 +8,7 @@ from api.audit import entry_for
 from api.auth.caller import current_caller
 from api.errors import ApiError
 from api.openapi.describe import JSON, Answer, Media, Operation, describes, named, record
-from api.render import MIME, dumps
+from api.responses import json_answer
 from ml.service import Service, Webhooks
 
 blueprint = Blueprint("webhooks", __name__, url_prefix="/api/v1/webhooks")
@@ -63,4 +63,4 @@ def _webhooks() -> Webhooks:
 
 
 def _answer(shown: str) -> Response:
-    return Response(dumps({"secret": shown}), mimetype=MIME, headers={"Cache-Control": "no-store"})
+    return json_answer({"secret": shown}, headers={"Cache-Control": "no-store"})

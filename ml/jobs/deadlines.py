@@ -50,6 +50,8 @@ class Deadlines:
                 end_overdue(self._db)
             except PyMongoError as error:
                 log.warning("jobs whose deadline passed cannot be canceled: %s", error)
+            except Exception:
+                log.exception("canceling jobs whose deadline passed failed; it goes on")
 
 
 def end_overdue(db: Database[Document]) -> int:

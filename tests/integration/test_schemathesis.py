@@ -25,6 +25,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.generation.hypothesis.examples import generate_one
 from schemathesis.specs.openapi import checks
 
+from api.dialects.replicate.create import SANE_ID
 from api.openapi import document
 from ml.database.client import database_of
 from ml.database.documents import now, stamp_new
@@ -42,6 +43,8 @@ CALLER = os.environ.get("TEST_CALLER", ADMIN_KEY)
 ID = "6b00e4c0d035a01704bf37b4"
 #: What the parts of a path are where they are right: random ones lead nowhere.
 THERE = {"id": ID, "name": "iris", "version": 1, "alias": "stable", "version_id": "iris:1", "prediction": ID}
+#: What an id of one's own may be.
+OWN_ID = f"^{SANE_ID.pattern}$"
 #: The model that the examples of the document are about.
 IRIS: dict[str, Any] = {
     "name": "iris",
@@ -94,6 +97,9 @@ def described(api: Api, client: Client, stub: Callable[..., Any], monkeypatch: p
         for parameter in item["parameters"]:
             if parameter.get("in") == "path":
                 parameter["schema"] = {"enum": [THERE[parameter["name"]]]}
+    # What is made under an id of one's own is made under any.
+    own = {"name": "prediction", "in": "path", "required": True, "schema": {"type": "string", "pattern": OWN_ID}}
+    made["paths"]["/v1/predictions/{prediction}"]["put"].setdefault("parameters", []).append(own)
     # A tag that is drawn is never that of the document.
     made["components"]["parameters"]["If-Match"]["schema"] = {"enum": ["*", '"8ff0cf3e51a24e3dbb5a3e3c"']}
     # OpenAPI 3.1 describes a stream of events as one string, schemathesis wants the schema of an event.

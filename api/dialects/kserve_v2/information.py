@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Blueprint
 
 from api.auth.caller import current_caller
@@ -14,17 +12,13 @@ from api.dialects.kserve_v2.metadata import EXTENSIONS, config, index, metadata,
 from api.dialects.predicting import available, the_service, version_or_alias
 from api.errors import ApiError
 from api.openapi.describe import JSON, Answer, Body, Media, Operation, describes, no_operation
-from api.render import MIME, dumps, loads
-from api.responses import AlmanacResponse
+from api.render import loads
+from api.responses import AlmanacResponse, json_answer
 from api.version import VERSION
 from ml.errors import ModelNotAvailable
 from ml.service import Load, Version
 
 blueprint = Blueprint(TAG, __name__, url_prefix="/v2")
-
-
-def _json(value: Any, status: int = 200) -> AlmanacResponse:
-    return AlmanacResponse(dumps(value), status, mimetype=MIME)
 
 
 _STARTING = Answer("Not yet, or not now.", {JSON: Media(described.HEALTH, {"no": {"live": True, "ready": False}})})
@@ -38,7 +32,7 @@ _STARTING = Answer("Not yet, or not now.", {JSON: Media(described.HEALTH, {"no":
 )
 def live() -> AlmanacResponse:
     """200 while the process runs."""
-    return _json({"live": True})
+    return json_answer({"live": True})
 
 
 @blueprint.get("/health/ready")
@@ -57,7 +51,7 @@ def ready() -> AlmanacResponse:
     """200 when `/health/ready` is, else 400, as Triton has it."""
     service = the_service()
     fine = service.liveness.problem() is None and not service.registry.reasons_not_ready()
-    return _json({"live": True, "ready": fine}, 200 if fine else 400)
+    return json_answer({"live": True, "ready": fine}, 200 if fine else 400)
 
 
 @blueprint.get("")
@@ -68,7 +62,7 @@ def ready() -> AlmanacResponse:
 )
 def server() -> AlmanacResponse:
     """The server's metadata."""
-    return _json({"name": "almanac", "version": VERSION, "extensions": EXTENSIONS})
+    return json_answer({"name": "almanac", "version": VERSION, "extensions": EXTENSIONS})
 
 
 _MODEL = (described.METADATA, "Its versions, inputs and outputs.", described.A_MODEL)
@@ -91,7 +85,7 @@ def model_version(name: str, version: str) -> AlmanacResponse:
 def _metadata(name: str, version: str | None = None) -> AlmanacResponse:
     found = available(name, *version_or_alias(version))
     versions = the_service().registry.known().versions.get(name, {})
-    return _json(metadata(found, [number for number, other in versions.items() if other.state == "available"]))
+    return json_answer(metadata(found, [number for number, other in versions.items() if other.state == "available"]))
 
 
 _IS_READY = (described.READY, "It can be asked.", {"name": "iris", "ready": True})
@@ -120,7 +114,7 @@ def _is_ready(name: str, version: str | None = None) -> AlmanacResponse:
         fine = not isinstance(meant, Load) or meant.error is None  # a request would wait while it is being loaded
     except ModelNotAvailable:
         fine = False
-    return _json({"name": name, "ready": fine}, 200 if fine else 400)
+    return json_answer({"name": name, "ready": fine}, 200 if fine else 400)
 
 
 _CONFIG = (described.CONFIG, "As far as Triton's fields have a meaning here.", described.A_CONFIG)
@@ -141,7 +135,7 @@ def model_version_config(name: str, version: str) -> AlmanacResponse:
 
 
 def _config(name: str, version: str | None = None) -> AlmanacResponse:
-    return _json(config(available(name, *version_or_alias(version)), the_service().limits.max_batch))
+    return json_answer(config(available(name, *version_or_alias(version)), the_service().limits.max_batch))
 
 
 _COUNTED = (described.STATISTICS, "Added up from the results that the caller may see.", described.SOME_STATISTICS)
@@ -172,7 +166,7 @@ def model_version_statistics(name: str, version: str) -> AlmanacResponse:
 def _statistics(versions: list[Version]) -> AlmanacResponse:
     scope = current_caller().scope("results")
     counted = the_service().statistics
-    return _json({"model_stats": [statistics(version, counted.of(version.key, scope)) for version in versions]})
+    return json_answer({"model_stats": [statistics(version, counted.of(version.key, scope)) for version in versions]})
 
 
 def _visible() -> list[Version]:
@@ -205,7 +199,7 @@ def repository_index() -> AlmanacResponse:
     only_ready = asked.get("ready", False) if isinstance(asked, dict) else None
     if not isinstance(only_ready, bool):
         raise ApiError(422, "expected an object with ready, which is true or false")
-    return _json(index(_visible(), only_ready))
+    return json_answer(index(_visible(), only_ready))
 
 
 @blueprint.post("/repository/models/<name>/load")

@@ -18,12 +18,12 @@ from api.dialects.replicate.cancel_after import seconds_allowed
 from api.dialects.replicate.described import CREATE, CREATE_FOR_DEPLOYMENT, CREATE_FOR_MODEL, CREATE_ONCE
 from api.dialects.replicate.inputs import read_input
 from api.dialects.replicate.query import only
-from api.dialects.replicate.shown import answer, shown
+from api.dialects.replicate.shown import shown
 from api.dialects.replicate.versions import Reference, meant_by, reference
 from api.errors import CODES, ApiError
 from api.openapi.describe import describes
 from api.preferences import preferences
-from api.responses import AlmanacResponse
+from api.responses import AlmanacResponse, json_answer
 from ml.database.client import Document
 from ml.errors import Invalid, Overloaded, ServiceError
 from ml.service import JOB_ENDED, LiveModel, Load, Prediction, count_request, prediction_job_id
@@ -89,7 +89,7 @@ def _created(model: Reference | None, id_: str | None) -> AlmanacResponse:
         # Clients that have waited take everything else for the end, and look no more.
         prediction |= {"status": "starting", "started_at": None}
     applied = {"Preference-Applied": f"wait={waited}"} if waited else {}
-    return answer(prediction, status, {"Location": prediction["urls"]["get"], **applied})
+    return json_answer(prediction, status, {"Location": prediction["urls"]["get"], **applied})
 
 
 def _submitted(which: Reference, asked: Asked, id_: str | None, seconds: int | None) -> Document:

@@ -22,10 +22,10 @@ from api.dialects.replicate.paging import CURSOR, PAGE, asked_cursor, not_a_curs
 from api.dialects.replicate.query import only
 from api.errors import ApiError
 from api.openapi.describe import BINARY, JSON, Answer, Body, Media, Operation, describes
-from api.render import MIME, dumps, loads
+from api.render import loads
 from api.render import time as shown_time
 from api.resources.base import ALL, USERS, Roles
-from api.responses import AlmanacResponse
+from api.responses import AlmanacResponse, json_answer
 
 FILES = "/v1/files"
 
@@ -58,7 +58,7 @@ def list_files() -> AlmanacResponse:
     place = {} if cursor is None else {"after" if cursor.back else "before": ObjectId(cursor.place)}
     found = the_service().uploads.newest(current_caller().scope("files"), PAGE + 1, **place)
     made = page(cursor, found, lambda file: str(file["_id"]), lambda files: [shown(file) for file in files])
-    return _json(made)
+    return json_answer(made)
 
 
 @blueprint.post(FILES)
@@ -84,7 +84,7 @@ def create_file() -> AlmanacResponse:
     file = the_service().uploads.put(
         content.stream, owner=current_caller().owner, entry=entry_for("create", "files", 201), **fields
     )
-    return _json(shown(file), 201)
+    return json_answer(shown(file), 201)
 
 
 @blueprint.get(f"{FILES}/<ObjectId:file_id>")
@@ -92,7 +92,7 @@ def create_file() -> AlmanacResponse:
 def get_file(file_id: ObjectId) -> AlmanacResponse:
     """What is known of a file."""
     only()
-    return _json(shown(_found(file_id)))
+    return json_answer(shown(_found(file_id)))
 
 
 @blueprint.get(f"{FILES}/<ObjectId:file_id>/download")
@@ -169,7 +169,3 @@ def _found(file_id: ObjectId) -> Mapping[str, Any]:
     if file is None:
         raise NotFound
     return file
-
-
-def _json(value: Any, status: int = 200) -> AlmanacResponse:
-    return AlmanacResponse(dumps(value), status, mimetype=MIME)

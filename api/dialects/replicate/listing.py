@@ -12,10 +12,10 @@ from api.dialects.predicting import the_service
 from api.dialects.replicate.blueprint import blueprint
 from api.dialects.replicate.described import LIST
 from api.dialects.replicate.paging import PAGE, Cursor, asked_cursor, not_a_cursor, page
-from api.dialects.replicate.shown import answer, shown
+from api.dialects.replicate.shown import shown
 from api.openapi.describe import describes
 from api.present import MOST_IN_LISTS
-from api.responses import AlmanacResponse
+from api.responses import AlmanacResponse, json_answer
 from ml.database.client import Document
 from ml.service import PredictionPlace
 
@@ -30,7 +30,7 @@ def listed() -> AlmanacResponse:
     place = None if cursor is None else _read(cursor)
     scope = current_caller().scope("jobs")
     found = the_service().predictions.beyond(scope, place, PAGE + 1, back=cursor is not None and cursor.back)
-    return answer(page(cursor, found, _place, lambda jobs: shown(jobs, MOST_IN_LISTS)))
+    return json_answer(page(cursor, found, _place, lambda jobs: shown(jobs, MOST_IN_LISTS)))
 
 
 def _place(job: Document) -> str:

@@ -20,21 +20,21 @@ from typing import Any
 from bson import ObjectId
 
 from api.auth.caller import current_caller
-from api.dialects.predicting import the_service, version_or_alias
+from api.dialects.predicting import available, the_service, version_or_alias
 from api.dialects.replicate.addresses import url_of
 from api.dialects.replicate.blueprint import NAME, blueprint
 from api.dialects.replicate.model_schema import COG_VERSION, openapi_schema
 from api.dialects.replicate.models_described import MODELS_PAGE, ONE_MODEL, ONE_VERSION, VERSIONS_PAGE
 from api.dialects.replicate.paging import CURSOR, PAGE, asked_cursor, beyond, not_a_cursor, page
 from api.dialects.replicate.query import only
+from api.dialects.replicate.versions import DIGEST, with_digest
 from api.openapi.describe import JSON, Answer, Operation, describes
-from api.render import MIME, dumps
 from api.render import time as shown_time
 from api.resources.base import ALL, Roles
-from api.responses import AlmanacResponse
+from api.responses import AlmanacResponse, json_answer
 from ml.audit.entries import owner_in
 from ml.database.client import READ_MS, Document
-from ml.errors import ModelNotAvailable, UnknownModel, listed
+from ml.errors import UnknownModel, listed
 from ml.identity.caller import ADMIN
 from ml.service import Signature, Version
 
@@ -43,7 +43,7 @@ MODELS = "/v1/models"
 EPOCH = datetime(1970, 1, 1)
 #: What of `/v1/models` is Replicate's, see above.
 PATHS = (
-    rf"{MODELS}(?:/[^/:]+/(?:(?!metadata\Z)[^/:]+|(?!labels/)[^/:]+/(?:versions|predictions)"
+    rf"{MODELS}(?:/[^/:]+/(?:(?!metadata\Z)[^/:]+|(?!labels/)[^/]+/(?:versions|predictions)"
     r"|(?!labels/versions/metadata\Z)[^/:]+/versions/[^/]+))?\Z"
 )
 
@@ -51,7 +51,6 @@ PERMISSIONS: Mapping[tuple[str, str], Roles] = {
     (f"{NAME}.{view}", "GET"): ALL for view in ("list_models", "get_model", "list_versions", "get_version")
 }
 
-DIGEST = re.compile(r"[0-9a-f]{64}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
 _PATH = {
@@ -80,7 +79,7 @@ def list_models() -> AlmanacResponse:
     cursor = asked_cursor()
     may = current_caller().may_use
     names = sorted(name for name, versions in _known().items() if may(name) and _is_there(versions))
-    return _json(page(cursor, beyond(names, cursor, str), str, _models))
+    return json_answer(page(cursor, beyond(names, cursor, str), str, _models))
 
 
 @blueprint.get(f"{MODELS}/<owner>/<name>")
@@ -97,7 +96,7 @@ def get_model(name: str, **_: str) -> AlmanacResponse:
     """A model, with its owner."""
     only()
     _versions(name)
-    return _json(_models([name])[0])
+    return json_answer(_models([name])[0])
 
 
 @blueprint.get(f"{MODELS}/<owner>/<name>/versions")
@@ -124,7 +123,7 @@ def list_versions(name: str, **_: str) -> AlmanacResponse:
     # By numbers that go up in the order of the list.
     found = {-version.number: version for version in _versions(name).values() if version.state == "available"}
     here = beyond(sorted(found), cursor, lambda place: -int(place))
-    return _json(page(cursor, [found[number] for number in here], lambda version: str(version.number), _shown))
+    return json_answer(page(cursor, [found[number] for number in here], lambda version: str(version.number), _shown))
 
 
 @blueprint.get(f"{MODELS}/<owner>/<name>/versions/<version_id>")
@@ -141,23 +140,19 @@ def list_versions(name: str, **_: str) -> AlmanacResponse:
 def get_version(name: str, version_id: str, **_: str) -> AlmanacResponse:
     """One version of a model, by what a prediction's `version` may name it."""
     only()
-    return _json(_shown([version_of(name, version_id)])[0])
+    return json_answer(_shown([version_of(name, version_id)])[0])
 
 
 def version_of(name: str, id_: str) -> Version:
     """Which version of a model an id means. Raises UnknownModel, and ModelNotAvailable where it cannot be asked."""
     versions = _versions(name)
-    if DIGEST.fullmatch(id_):
-        meant = [version for version in versions.values() if version.document.get("digest") == id_]
-    else:
-        meant = [the_service().registry.find(name, *version_or_alias(id_.removeprefix(f"{name}:")))]
+    if not DIGEST.fullmatch(id_):
+        return available(name, *version_or_alias(id_.removeprefix(f"{name}:")))
+    meant = with_digest(versions.values(), id_)
     if not meant:
         there = listed(id_of(versions[number]) for number in sorted(versions))
         raise UnknownModel(f"{name} has no version {id_}; there are: {there}")
-    found = max(meant, key=lambda version: (version.state == "available", version.number))
-    if found.state != "available":
-        raise ModelNotAvailable(f"{found} is {found.state}")
-    return found
+    return available(name, meant[0].number)
 
 
 def id_of(version: Version) -> str:
@@ -231,7 +226,3 @@ def _documents(versions: Iterable[Version]) -> dict[ObjectId, Document]:
     wanted = {"description": True, "_created": True}
     found = the_service().db["models"].find({"_id": {"$in": ids}}, wanted, max_time_ms=READ_MS)
     return {id_: {} for id_ in ids} | {document["_id"]: document for document in found}
-
-
-def _json(value: Any) -> AlmanacResponse:
-    return AlmanacResponse(dumps(value), mimetype=MIME)

@@ -7,10 +7,10 @@ from api.dialects.predicting import the_service
 from api.dialects.replicate.blueprint import blueprint
 from api.dialects.replicate.described import CANCEL, GET
 from api.dialects.replicate.query import only
-from api.dialects.replicate.shown import answer, found, shown
+from api.dialects.replicate.shown import found, shown
 from api.errors import ApiError
 from api.openapi.describe import describes
-from api.responses import AlmanacResponse
+from api.responses import AlmanacResponse, json_answer
 from ml.errors import Changed
 from ml.service import JOB_ENDED, JOB_STATES
 
@@ -23,7 +23,7 @@ MOST_TRIES = 10
 def get(prediction: str) -> AlmanacResponse:
     """The prediction as it stands."""
     only()
-    return answer(shown([found(prediction)])[0])
+    return json_answer(shown([found(prediction)])[0])
 
 
 @blueprint.post("/v1/predictions/<prediction>/cancel")
@@ -41,4 +41,4 @@ def cancel(prediction: str) -> AlmanacResponse:
             tries -= 1
             if not tries:
                 raise ApiError(503, "the prediction is changed by others all the time: try again") from None
-    return answer(shown([job])[0])
+    return json_answer(shown([job])[0])

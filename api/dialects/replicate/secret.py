@@ -7,9 +7,8 @@ from api.dialects.predicting import the_service
 from api.dialects.replicate.blueprint import blueprint
 from api.dialects.replicate.described import SECRET
 from api.dialects.replicate.query import only
-from api.dialects.replicate.shown import answer
 from api.openapi.describe import describes
-from api.responses import AlmanacResponse
+from api.responses import AlmanacResponse, json_answer
 
 
 @blueprint.get("/v1/webhooks/default/secret")
@@ -18,4 +17,4 @@ def secret() -> AlmanacResponse:
     """The caller's own, which is made where there is none."""
     only()
     key = the_service().webhooks.secret(current_caller().owner)
-    return answer({"key": key}, headers={"Cache-Control": "no-store"})
+    return json_answer({"key": key}, headers={"Cache-Control": "no-store"})

@@ -9,8 +9,6 @@ from api.auth.caller import current_caller
 from api.dialects.predicting import the_service
 from api.dialects.replicate.addresses import url_of
 from api.errors import ApiError
-from api.render import MIME, dumps
-from api.responses import AlmanacResponse
 from ml.database.client import Document
 
 
@@ -26,8 +24,3 @@ def found(id_: str) -> Document:
 def shown(jobs: Sequence[Document], most: int | None = None) -> list[dict[str, Any]]:
     """The objects of jobs, in order; of tensors with more than `most` values what they are."""
     return the_service().predictions.shown(jobs, current_caller().owner, url_of(""), most)
-
-
-def answer(prediction: Any, status: int = 200, headers: dict[str, str] | None = None) -> AlmanacResponse:
-    """The answer."""
-    return AlmanacResponse(dumps(prediction), status, headers, mimetype=MIME)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from api.auth.caller import current_caller
@@ -13,7 +14,7 @@ from ml.service import LiveModel, Load, Version
 
 #: Names are unique here: whose a model is need not be said, and is not looked at where it is.
 _REFERENCE = re.compile(r"(?:[^/:]+/)?(?P<name>[^/:]+)(?::(?P<which>[^/:]+))?")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 _EXPECTED = "expected name, name:number, name:alias, any of them after owner/, or a version's digest"
 
 
@@ -32,9 +33,9 @@ def reference(text: str) -> Reference:
     if found is None:
         raise _issue(f"{_EXPECTED}, got {text[:100]!r}")
     name, which = found["name"], found["which"]
-    if which is None and _DIGEST.fullmatch(text):
+    if which is None and DIGEST.fullmatch(text):
         return _by_digest(text, None)
-    if which is not None and _DIGEST.fullmatch(which):
+    if which is not None and DIGEST.fullmatch(which):
         return _by_digest(which, name)
     number, alias = version_or_alias(which)
     return Reference(name, number, alias)
@@ -46,15 +47,20 @@ def meant_by(reference: Reference) -> LiveModel | Load:
     return the_service().registry.meant(reference.model, reference.version, reference.alias)
 
 
+def with_digest(versions: Iterable[Version], digest: str) -> list[Version]:
+    """Those of the versions that are of the file with this digest: available ones first, newer before older."""
+    found = [version for version in versions if version.document.get("digest") == digest]
+    return sorted(found, key=lambda version: (version.state == "available", version.number), reverse=True)
+
+
 def _by_digest(digest: str, name: str | None) -> Reference:
-    """The newest version with that digest, an available one where there is one."""
-    found = [version for version in _versions(name) if version.document.get("digest") == digest]
+    """The version that is meant by a digest alone, or by that of a model's."""
+    found = with_digest(_versions(name), digest)
     if not found:
         raise ApiError(404, f"there is no version with the digest {digest}" + (f" of {name[:100]}" if name else ""))
     if len(names := sorted({version.name for version in found})) > 1:
         raise _issue(f"expected one model's digest, got that of {', '.join(names[:20])}: say name:number")
-    newest = max(found, key=lambda version: (version.state == "available", version.number))
-    return Reference(newest.name, newest.number)
+    return Reference(found[0].name, found[0].number)
 
 
 def _versions(name: str | None) -> list[Version]:

@@ -446,4 +446,5 @@ def test_tensorflow_servings_paths_are_its_own(address: str, serve: Callable[...
     for name in ("versions", "metadata"):
         assert len(get(f"/v1/models/admin/{name}/versions")["results"]) == 1
     assert get("/V1/Models")["previous"] is None
+    assert get("/v1/models/admin/no:name/versions")["detail"] == "there is no model 'no:name'"
     assert get("/v1/models/Versions/nope")["detail"] == "there is no model 'nope'"
