@@ -1,5 +1,8 @@
 """The load generator's own process: one thread, epoll and raw sockets; it sends one request over and over.
 
+Either a closed loop, where each connection sends its next request when its last was answered, or an open one, where
+requests are sent at a rate, whatever becomes of those before.
+
 Reads a line of JSON and then the request's bytes from standard input; writes a line of JSON and then the time of every
 answer and of every refusal, in seconds as doubles. Only the standard library's quick parts are imported, so that it
 starts at once.
@@ -14,6 +17,8 @@ import socket
 import sys
 import time
 from array import array
+from collections import deque
+from collections.abc import Iterator
 
 #: Nothing that is measured here takes this long for one answer.
 SILENCE = 120.0
@@ -22,6 +27,9 @@ OK = b"HTTP/1.1 200 "
 REFUSED = b"HTTP/1.1 503 "
 END = b"\r\n\r\n"
 LENGTH = b"\r\ncontent-length:"
+
+#: Seconds of the answers, and of the refusals.
+Took = tuple["array[float]", "array[float]"]
 
 
 class Broken(Exception):
@@ -46,7 +54,7 @@ def whole(data: bytes) -> int:
 
 
 class Connection:
-    """One connection: sends the request again as soon as the last was answered."""
+    """One connection, which has at most one request under way."""
 
     __slots__ = ("_expected", "_request", "_sent", "began", "data", "poll", "refused", "socket", "wanted")
 
@@ -65,8 +73,9 @@ class Connection:
         self.data = b""
         self.wanted = 0
 
-    def begin(self) -> None:
-        self.began = time.perf_counter()
+    def begin(self, due: float | None = None) -> None:
+        """Send; the answer's time counts from `due`, where it was to be sent before now."""
+        self.began = time.perf_counter() if due is None else due
         self.data, self.wanted, self._sent = b"", 0, 0
         self._sent = self._send(self._request)
         if self._sent < len(self._request):
@@ -107,43 +116,82 @@ class Connection:
         return False
 
 
-def loop(
-    port: int, request: bytes, connections: int, seconds: float, *, refusals: bool = False
-) -> tuple[array[float], array[float], float]:
-    """The time of every answer, of every refusal where `refusals` are expected too, and how long all took.
+def connected(port: int, request: bytes, connections: int, poll: select.epoll, *, refusals: bool) -> list[Connection]:
+    expected = (OK, REFUSED) if refusals else (OK,)
+    view = memoryview(request)
+    return [Connection(port, view, poll, expected) for _ in range(connections)]
+
+
+def answered(poll: select.epoll, clients: dict[int, Connection], timeout: float) -> Iterator[Connection]:
+    """Those whose answer is there in whole, once there is something or `timeout` is over."""
+    for number, what in poll.poll(timeout):
+        one = clients[number]
+        if what & select.EPOLLOUT:
+            one.go_on_sending()
+        if what & ~select.EPOLLOUT and one.answered():
+            yield one
+
+
+def closed_loop(poll: select.epoll, clients: dict[int, Connection], seconds: float, took: Took) -> float:
+    """Note the time of every answer; how long all took.
 
     No request begins after `seconds`; those that have begun are waited for. Who is refused asks again at once.
     """
-    times, refused = array("d"), array("d")
-    expected = (OK, REFUSED) if refusals else (OK,)
     clock = time.perf_counter
+    began = heard = clock()
+    end = began + seconds
+    for one in clients.values():
+        one.begin()
+    while clients:
+        for one in answered(poll, clients, SILENCE):
+            heard = clock()
+            took[one.refused].append(heard - one.began)
+            if heard < end:
+                one.begin()
+            else:
+                # Now, not at the end: a server may close one on which nothing comes.
+                clients.pop(one.socket.fileno()).socket.close()
+        if clock() - heard > SILENCE:
+            raise Broken(f"no answer within {SILENCE:.0f} s")
+    return clock() - began
+
+
+def open_loop(poll: select.epoll, clients: dict[int, Connection], seconds: float, took: Took, rate: float) -> float:
+    """Note the time of every answer to `rate` requests a second for `seconds`, evenly spaced; how long all took.
+
+    A request is sent when its moment has come, on any connection that is free; where none is, its time runs already.
+    """
+    clock = time.perf_counter
+    free = deque(clients.values())
+    sent, total = 0, int(rate * seconds)
+    began = heard = clock()
+    while sent < total or len(free) < len(clients):
+        due = min(total, int((clock() - began) * rate) + 1)
+        while sent < due and free:
+            free.popleft().begin(began + sent / rate)
+            sent += 1
+        # What the next moment is, where a connection is there for it; epoll(7) counts in whole milliseconds.
+        wait = max(0.0, began + sent / rate - clock()) if sent < total and free else SILENCE
+        for one in answered(poll, clients, wait):
+            heard = clock()
+            took[one.refused].append(heard - one.began)
+            free.append(one)
+        if clock() - heard > SILENCE:
+            raise Broken(f"no answer within {SILENCE:.0f} s")
+    return clock() - began
+
+
+def load(
+    port: int, request: bytes, connections: int, seconds: float, rate: float | None, *, refusals: bool
+) -> tuple[Took, float]:
+    """The time of every answer and of every refusal, where `refusals` are expected too, and how long all took."""
+    took: Took = (array("d"), array("d"))
     with select.epoll() as poll:
-        view = memoryview(request)
-        clients = {
-            one.socket.fileno(): one for one in [Connection(port, view, poll, expected) for _ in range(connections)]
-        }
-        began = clock()
-        end = began + seconds
-        for one in clients.values():
-            one.begin()
-        while clients:
-            events = poll.poll(SILENCE)
-            if not events:
-                raise Broken(f"no answer within {SILENCE:.0f} s")
-            for number, what in events:
-                one = clients[number]
-                if what & select.EPOLLOUT:
-                    one.go_on_sending()
-                if what & ~select.EPOLLOUT and one.answered():
-                    now = clock()
-                    (refused if one.refused else times).append(now - one.began)
-                    if now < end:
-                        one.begin()
-                    else:
-                        # Now, not at the end: a server may close one on which nothing comes.
-                        clients.pop(number).socket.close()
-        took = clock() - began
-    return times, refused, took
+        made = connected(port, request, connections, poll, refusals=refusals)
+        clients = {one.socket.fileno(): one for one in made}
+        if rate is None:
+            return took, closed_loop(poll, clients, seconds, took)
+        return took, open_loop(poll, clients, seconds, took, rate)
 
 
 def main() -> None:
@@ -152,8 +200,13 @@ def main() -> None:
     gc.disable()  # nothing here is a cycle
     cpu = time.process_time()
     try:
-        times, refused, took = loop(
-            options["port"], request, options["connections"], options["seconds"], refusals=options["refusals"]
+        (times, refused), took = load(
+            options["port"],
+            request,
+            options["connections"],
+            options["seconds"],
+            options["rate"],
+            refusals=options["refusals"],
         )
     except (Broken, OSError) as error:
         sys.exit(f"{type(error).__name__}: {error}")

@@ -31,27 +31,34 @@ GUARDS = {
 def measure(
     seconds: float, connections: tuple[int, ...], runs: int, directory: Path
 ) -> tuple[list[Measured], dict[str, Any]]:
-    """Both at every number of connections, in turn, once each in every run."""
+    """Both at every number of connections, in turn, once each in every run.
+
+    They are started anew for each run: two servers alike differ by a tenth, for as long as they live, by where they
+    and their memory came to lie.
+    """
     progress("making the model, registering and building it ...")
     save_model(directory / "mlp.keras")
     register(directory / "mlp.keras", directory / ON)
     shutil.copytree(directory / ON, directory / OFF)
     threads = threads_for(connections)
     found: list[Measured] = []
-    with contextlib.ExitStack() as stack:
-        asked: dict[tuple[str, str], Asked] = {}
-        for name, settings in GUARDS.items():
-            server = stack.enter_context(almanac(directory / name, threads, "--no-jobs", **settings))
-            asked |= {(kind, name): server.row(kind) for kind in (STORED, UNSTORED)}
-        for one in asked.values():
-            one.load(WARM_CONNECTIONS, min(WARM_SECONDS, seconds))
-        about = describe(directory / ON, threads)
-        for run in range(runs):
+    about = None
+    for run in range(runs):
+        with contextlib.ExitStack() as stack:
+            asked: dict[tuple[str, str], Asked] = {}
+            # Who is started first is on one core in one run, and on the other in the next.
+            for name in (ON, OFF) if run % 2 else (OFF, ON):
+                server = stack.enter_context(almanac(directory / name, threads, "--no-jobs", **GUARDS[name]))
+                asked |= {(kind, name): server.row(kind) for kind in (STORED, UNSTORED)}
+            about = about or describe(directory / ON, threads)
+            for one in asked.values():
+                one.load(WARM_CONNECTIONS, min(WARM_SECONDS, seconds))
             for many in connections:
                 for (kind, name), one in asked.items():
                     figures = one.load(many, seconds)
                     progress(f"run {run + 1}: {kind}, {name}, {many} connections: {figures.rate:.0f} req/s")
                     found.append({"run": run, "kind": kind, "name": name, "connections": many, **asdict(figures)})
+    assert about is not None
     return found, about
 
 

@@ -1,4 +1,4 @@
-"""A closed loop of HTTP clients: each keeps one connection and sends its next request when the last was answered."""
+"""Many HTTP clients: each sends its next request when its last was answered, or all together send so many a second."""
 
 from __future__ import annotations
 
@@ -39,12 +39,14 @@ def run(
     seconds: float,
     *,
     refusals: bool = False,
+    rate: float | None = None,
 ) -> Figures:
     """Send `body` over and over. Raises RuntimeError where any answer is not a 200 with a Content-Length.
 
-    With `refusals` a 503 is an answer too, which is counted apart.
+    With `refusals` a 503 is an answer too, which is counted apart. With `rate` so many requests are sent a second,
+    whatever becomes of those before; times are then from the moment at which each was due.
     """
-    given = {"port": port, "connections": connections, "seconds": seconds, "refusals": refusals}
+    given = {"port": port, "connections": connections, "seconds": seconds, "refusals": refusals, "rate": rate}
     options = json.dumps(given).encode() + b"\n"
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(CLIENT)],

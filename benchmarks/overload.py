@@ -1,6 +1,7 @@
-"""More clients than can be served: what becomes of those that are let in, of those that are not, and of all else.
+"""More requests than can be served: what becomes of those that are let in, of those that are not, and of all else.
 
-Those that are refused ask again at once, which is worse than clients that heed Retry-After.
+Once from clients that ask again as soon as they are refused, which is worse than clients that heed Retry-After: so
+many refusals as the server can make at all. And once from clients that come at a rate, four times what the server does.
 """
 
 from __future__ import annotations
@@ -9,27 +10,42 @@ import threading
 import time
 import urllib.request
 
-from benchmarks.report import Measured, Options, line, median, progress
+from benchmarks.report import Measured, Options, line, median, progress, ratio
 from benchmarks.servers import FOR_OTHERS, STORED, THREADS, Server
 
 PLACES = THREADS - FOR_OTHERS
-CLIENTS = (PLACES, 4 * PLACES)
+TIMES = 4
+#: As many clients as there are places; more than these, who ask again at once; more, who come at a rate.
+FULL, AGAIN, RATE = "full", "again", "rate"
+LOADS = {
+    FULL: f"{PLACES} clients",
+    AGAIN: f"{TIMES * PLACES}, asking again at once",
+    RATE: f"{TIMES * PLACES}, {TIMES} x that rate",
+}
 PATHS = ("/health/live", "/api/v1/results?max_results=1")
 
 
 def measure(server: Server, options: Options) -> list[Measured]:
-    """As many clients as there are places, then four times as many; `server` has the default number of threads."""
+    """Each load in turn; `server` has the default number of threads. The rate is four times that of the same run."""
     asked = server.row(STORED)
     found: list[Measured] = []
     for number in range(options.runs):
-        for clients in CLIENTS:
-            progress(f"overload, run {number + 1}: {clients} clients")
+        rate = 0.0
+        for load, name in LOADS.items():
+            progress(f"overload, run {number + 1}: {name}")
             others = Others(server)
-            figures = asked.load(clients, options.seconds, refusals=True)
+            figures = asked.load(
+                PLACES if load == FULL else TIMES * PLACES,
+                options.seconds,
+                refusals=True,
+                rate=TIMES * rate if load == RATE else None,
+            )
+            if load == FULL:
+                rate = figures.rate
             found.append(
                 {
                     "run": number,
-                    "clients": clients,
+                    "load": load,
                     "rate": figures.rate,
                     "p99": figures.p99,
                     "refused_rate": figures.refused_rate,
@@ -73,9 +89,17 @@ class Others:
 
 def lines(found: list[Measured]) -> list[str]:
     """The table's part."""
-    made = [line("overload, stored", "clients", "req/s", "p99 ms", "refused/s", "p99 ms", "others ms")]
-    for clients in CLIENTS:
+    made = [line("overload, stored", "req/s", "p99 ms", "refused/s", "p99 ms", "others ms")]
+    for load, name in LOADS.items():
         keys = ("rate", "p99", "refused_rate", "refused_p99", "others_worst")
-        figures = [f"{median(found, key, clients=clients):,.1f}" for key in keys]
-        made.append(line(STORED, str(clients), *figures))
+        made.append(line(name, *(f"{median(found, key, load=load):,.1f}" for key in keys)))
     return made
+
+
+def ratio_lines(found: list[Measured]) -> list[str]:
+    """How much longer those that are let in wait."""
+    return [
+        f"{f'p99 of those let in, {LOADS[load]} / {LOADS[FULL]}':68}"
+        f"{ratio(found, 'p99', {'load': load}, {'load': FULL})}"
+        for load in (RATE, AGAIN)
+    ]

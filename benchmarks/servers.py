@@ -37,8 +37,8 @@ class Asked:
     body: bytes
     headers: dict[str, str] = field(repr=False)
 
-    def load(self, connections: int, seconds: float, *, refusals: bool = False) -> Figures:
-        return run(self.port, self.path, self.body, self.headers, connections, seconds, refusals=refusals)
+    def load(self, connections: int, seconds: float, *, refusals: bool = False, rate: float | None = None) -> Figures:
+        return run(self.port, self.path, self.body, self.headers, connections, seconds, refusals=refusals, rate=rate)
 
 
 @dataclass(frozen=True)

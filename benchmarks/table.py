@@ -70,10 +70,7 @@ def ratio_lines(found: Found, options: Options) -> list[str]:
     for alone in npy.ALONE.values():
         share = ratio(found["npy"], "rows", {"name": npy.SERVED}, {"name": alone})
         lines.append(f"{f'{npy.SERVED} / {alone}':68}{share}")
-    few, many = overload.CLIENTS
-    share = ratio(found["overload"], "p99", {"clients": many}, {"clients": few})
-    lines.append(f"{f'p99 of those let in, {many} clients / {few} clients':68}{share}")
-    return lines
+    return lines + overload.ratio_lines(found["overload"])
 
 
 def whole(found: Found, machine: dict[str, Any], options: Options) -> str:

@@ -115,13 +115,15 @@ _handler: Lines | None = None
 
 
 def set_up(settings: Settings) -> None:
-    """Send this process's log to standard error as the settings say."""
+    """Send this process's log to standard error as the settings say; once more, as they say then."""
     global _handler
     style = settings.log_format or ("console" if sys.stderr.isatty() else "json")
     # A descriptor of its own: libraries that write to descriptor 2 by themselves can be silenced without it.
     stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", buffering=1)
-    _handler = Lines(stream, JsonLines() if style == "json" else Console())
+    before, _handler = _handler, Lines(stream, JsonLines() if style == "json" else Console())
     logging.basicConfig(level=settings.log_level.upper(), handlers=[_handler], force=True)
+    if before is not None:
+        before.stream.close()
     for name in ("pymongo", "absl", "tensorflow", "werkzeug", "h5py"):
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ml.database.embedded import EmbeddedMongo
+from ml.stop import Stop
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ class Child:
             [sys.executable, str(RUN), *self.arguments, "--parent", str(os.getpid())],
             env={**os.environ, **self.environment},
             stdin=subprocess.DEVNULL,
-            # Ctrl-C reaches the supervisor alone, which ends the others in order.
-            start_new_session=True,
+            # Ctrl-C reaches the supervisor alone, which ends the others in order. Not a session: see ml/terminal.py.
+            process_group=0,
         )
         self.began = time.monotonic()
 
@@ -64,12 +64,15 @@ class Child:
 
 
 class Supervisor:
-    """Watches mongod (where it is ours), HTTP and the worker. Used from one thread; `stop` may be set from any."""
+    """Watches mongod (where it is ours), HTTP and the worker.
+
+    Used from one thread; `stop` may be set from any, and by the handler of a signal.
+    """
 
     def __init__(self, children: list[Child], embedded: EmbeddedMongo | None) -> None:
         self._children = children
         self._embedded = embedded
-        self.stop = threading.Event()
+        self.stop = Stop()
 
     def start(self) -> None:
         for child in self._children:

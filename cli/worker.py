@@ -10,6 +10,7 @@ import click
 
 from cli.lifeline import end_with_parent
 from cli.options import open_database, settings_or_exit
+from ml.stop import Stop
 
 
 @click.command("worker")
@@ -20,7 +21,7 @@ def command(host: str | None, port: int | None, parent: int | None) -> None:
     """Claim and run jobs until Ctrl-C or SIGTERM."""
     end_with_parent(parent)
     settings = settings_or_exit(host=host)
-    stop = threading.Event()
+    stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     from ml.erasure.retention import Retention

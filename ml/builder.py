@@ -23,7 +23,7 @@ from pymongo import ReturnDocument
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-from ml.build import BuildError, BuildReport, build_model
+from ml.build import BuildError, BuildReport, Turn, build_model
 from ml.catalog import Catalog
 from ml.database.blobs import Blobs
 from ml.database.client import Document
@@ -39,8 +39,6 @@ POLL_SECONDS = 0.5
 ELSEWHERE_SECONDS = 5.0
 #: A build that took its process down so often is not tried again.
 MOST_ATTEMPTS = 3
-#: Predictions come first: where they want the processors too, a build gets about a third of what each of them gets.
-NICE = 5
 #: The newest lines of a build's log that its document keeps.
 LOG_LINES = 200
 #: A line of more characters is cut: all of them are in one document.
@@ -171,7 +169,8 @@ class Builder:
                 memory_mb=self._limits.memory_mb,
                 sample=sample,
                 forced=self._forced,
-                nice=NICE,
+                # Predictions come first.
+                turn=Turn.LAST,
                 progress=progress.line,
             )
             self._finish(model, place, report)

@@ -3,5 +3,6 @@
 from ml.build.build import build_model
 from ml.build.report import BuildError, BuildReport
 from ml.build.static_check import check_archive
+from ml.build.turns import Turn
 
-__all__ = ["BuildError", "BuildReport", "build_model", "check_archive"]
+__all__ = ["BuildError", "BuildReport", "Turn", "build_model", "check_archive"]

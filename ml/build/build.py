@@ -11,6 +11,7 @@ from typing import Any
 
 from ml.build import bytecode, sandbox
 from ml.build.report import BuildError, BuildReport
+from ml.build.turns import Turn
 from ml.signature import Signature
 
 CHILD = Path(__file__).with_name("child.py")
@@ -25,7 +26,7 @@ def build_model(
     memory_mb: int,
     sample: Path | None = None,
     forced: str | None = None,
-    nice: int = 0,
+    turn: Turn = Turn.EQUAL,
     progress: Callable[[str], None] | None = None,
     child: Path = CHILD,
 ) -> BuildReport:
@@ -33,25 +34,35 @@ def build_model(
 
     Blocks. `workdir` is an existing directory of the caller's, used for this build alone; the artefacts in the report
     lie under it. `sample` is a .npy of rows to prove on too, for a model with one input; `forced` the executor that
-    is to be chosen whichever is quickest; with `nice` (0 to 19) other processes go first. `progress` gets each line of
-    the child's log as it comes, on the calling thread; an exception from it ends the build and is passed on. Raises
-    BuildError where the file cannot be served.
+    is to be chosen whichever is quickest. A build whose `turn` is the last and never comes begins again as one that is
+    behind. `progress` gets each line of the child's log as it comes, on the calling thread; an exception from it ends
+    the build and is passed on. Raises BuildError where the file cannot be served.
     """
     started = time.monotonic()
     bytecode.prepare()
     home, out = workdir / "private", workdir / "out"
-    for directory in (home, out):
-        directory.mkdir(mode=0o700)
     # Keras goes by the ending of the name, whatever the upload was called.
     model = home / "model.keras"
-    model.symlink_to(file.resolve())
     arguments = [str(model), str(out), str(memory_mb), str(sample.resolve()) if sample else "", forced or ""]
+
+    def run(turn: Turn) -> sandbox.Ended:
+        try:
+            for directory in (home, out):
+                directory.mkdir(mode=0o700)
+            model.symlink_to(file.resolve())
+            return sandbox.run_child(
+                child, arguments, home=home, seconds=seconds, memory_mb=memory_mb, turn=turn, progress=progress
+            )
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
+
     try:
-        ended = sandbox.run_child(
-            child, arguments, home=home, seconds=seconds, memory_mb=memory_mb, nice=nice, progress=progress
-        )
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+        ended = run(turn)
+    except sandbox.Starved:
+        if progress is not None:
+            progress("the processors are busy without end: the build begins again and takes a share")
+        shutil.rmtree(out)
+        ended = run(Turn.BEHIND)
     report = _report(out / "report.json", ended)
     if ended.code != 0 or "reason" in report:
         raise BuildError(str(report.get("reason", f"the build {sandbox.described(ended.code)}"))[:1000], ended.log)

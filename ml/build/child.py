@@ -14,11 +14,14 @@ from pathlib import Path
 from types import ModuleType
 
 _PR_SET_PDEATHSIG = 1
-OURS = Path(__file__).resolve().parents[1]
+_PR_SET_CHILD_SUBREAPER = 36
+HERE = Path(__file__).resolve().parent
+OURS = HERE.parent
 
 
 def main(server: str, model: str, out: str, memory_mb: str, sample: str, forced: str) -> int:
     """The exit code: 0 where report.json describes artefacts, 1 where it says why there are none."""
+    alone("terminal", OURS).leave()
     missing = fence(int(server), readable=[os.path.realpath(path) for path in (model, sample) if path], writable=[out])
     if missing is None:
         return 1
@@ -38,7 +41,10 @@ def fence(server: int, readable: list[str], writable: list[str]) -> list[str] | 
     own = [os.path.realpath(path) for path in (*writable, ".")]
     namespaces = alone("isolation").cut_off(own)
     # After that, as the kernel forgets it where a process's rights change.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # Whatever of what it starts loses its parent becomes its own child, by which the server finds it.
+    prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     # The server may have died before that, and then no signal comes.
     if os.getppid() != server:
         return None
@@ -59,9 +65,9 @@ def fence(server: int, readable: list[str], writable: list[str]) -> list[str] | 
     return [f"the kernel here holds a build with {one}" for one in missing]
 
 
-def alone(name: str) -> ModuleType:
-    """A file beside this one, without its package, which imports numpy, which starts threads."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+def alone(name: str, directory: Path = HERE) -> ModuleType:
+    """A file of ours, without its package, which imports numpy, which starts threads."""
+    spec = importlib.util.spec_from_file_location(name, directory / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import select
@@ -18,6 +17,7 @@ from typing import Literal
 
 from ml.build.processes import ProcessGroup
 from ml.build.report import BuildError
+from ml.build.turns import Clock, Turn
 
 LOG_BYTES = 16_000
 #: A build tells of itself in some kB; one that floods keeps the server busy with reading.
@@ -27,6 +27,10 @@ LEAST_FREE_BYTES = 2**30
 TICK_SECONDS = 0.1
 # TensorFlow's greetings, which no log level turns off.
 _NOISE = re.compile(r"WARNING: All log messages before absl::|[IW]\d{4} \d\d:\d\d:\d\d")
+
+
+class Starved(BuildError):
+    """A child whose turn was the last did not get on: what it did is lost."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +48,20 @@ def run_child(
     home: Path,
     seconds: float,
     memory_mb: int,
-    nice: int = 0,
+    turn: Turn = Turn.EQUAL,
     progress: Callable[[str], None] | None = None,
 ) -> Ended:
     """Run `script` in `home`, an empty private directory, to its end; nothing that it started lives on afterwards.
 
-    With `nice` (0 to 19, nice(1)) others go first wherever the processors do not suffice for all.
+    `seconds` are of the time in which it did not wait for a processor; it may wait three times that beside it.
     `memory_mb` is for everything it starts together. The script gets this process's id before its other arguments,
     and must see to it that it dies with it. Blocks, and must be called on a thread that lives as long (the child's
-    death signal is tied to the thread that started it). Raises BuildError where a limit was passed. An exception from
-    `progress`, which gets each line as it is written, ends the child and is passed on.
+    death signal is tied to the thread that started it). Raises BuildError where a limit was passed, Starved where the
+    processors never came to its turn. An exception from `progress`, which gets each line as it is written, ends the
+    child and is passed on.
     """
     log = _Log(progress)
-    # The mark finds what has left the session and lost its parent.
+    # The mark finds what has left the group and lost its parent.
     mark = f"ALMANAC_BUILD={os.urandom(16).hex()}"
     started = time.monotonic()
     with subprocess.Popen(
@@ -67,23 +72,26 @@ def run_child(
         cwd=home,
         env=dict(entry.split("=", 1) for entry in (*_environment(home), mark)),
         close_fds=True,
-        start_new_session=True,
+        # Not a session of its own: see ml/terminal.py.
+        process_group=0,
         umask=0o077,
     ) as child:
         assert child.stdout is not None
-        if nice:
-            _yield_to_others(child.pid, nice)
+        turn.take(child.pid)
         pipe = child.stdout.fileno()
         os.set_blocking(pipe, False)
         group = ProcessGroup(child.pid, mark)
         try:
-            broken = _watch(child, pipe, log, group, home, started + seconds, memory_mb * 2**20)
+            clock = Clock(child.pid, started, seconds)
+            broken = _watch(child, pipe, log, group, home, clock, turn, memory_mb * 2**20)
         finally:
             group.kill()
         # Everything that held the other end is gone, so this ends; the wait is for what the kernel will not let go.
         while not log.too_long and select.select([pipe], [], [], TICK_SECONDS)[0] and log.take(pipe):
             pass
     log.finish()
+    if broken == "wait":
+        raise Starved("the processors never came to its turn", log.text())
     if broken == "time":
         raise BuildError(f"the build took longer than {seconds:g} s", log.text())
     if broken == "memory":
@@ -95,25 +103,16 @@ def run_child(
     return Ended(child.returncode, log.text())
 
 
-def _yield_to_others(pid: int, nice: int) -> None:
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, nice)
-        # One that is woken waits for its turn rather than taking the core from another.
-        os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
-    # Where the kernel shares processors out by session first (sched(7)), one that is nice in its own is as good as any.
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
-
-
 def _watch(
     child: subprocess.Popen[bytes],
     pipe: int,
     log: _Log,
     group: ProcessGroup,
     home: Path,
-    deadline: float,
+    clock: Clock,
+    turn: Turn,
     most_bytes: int,
-) -> Literal["time", "memory", "disk", "log"] | None:
+) -> Literal["time", "wait", "memory", "disk", "log"] | None:
     """Read the log until the child ends or a limit is passed."""
     open_pipe, looked = True, 0.0
     least_free = min(LEAST_FREE_BYTES, _free_bytes(home) // 2)
@@ -123,8 +122,10 @@ def _watch(
         else:
             _wait(child)
         now = time.monotonic()
-        if now > deadline:
+        if clock.over(now):
             return "time"
+        if turn is Turn.LAST and clock.starved(now):
+            return "wait"
         if log.too_long:
             return "log"
         if now - looked > TICK_SECONDS:

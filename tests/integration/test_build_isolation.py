@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ml import terminal
 from ml.build import isolation, landlock, seccomp
 from ml.build.build import CHILD
 from ml.builder import NOT_HELD
@@ -251,6 +252,7 @@ class Steps:
             (package / "__init__.py").touch()
         for file in (CHILD, ISOLATION, Path(landlock.__file__), Path(seccomp.__file__)):
             shutil.copy(file, self._directory)
+        shutil.copy(terminal.__file__, self._directory.parent)
 
     def write(self, name: str, code: str) -> None:
         (self._directory / name).write_text(textwrap.dedent(code))

@@ -16,8 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ml.build import BuildError, BuildReport, build_model, sandbox
+from ml.build import BuildError, BuildReport, Turn, build_model, sandbox
 from ml.build.build import CHILD
+from ml.build.turns import Clock
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,7 +95,7 @@ def test_the_child_gets_next_to_nothing(build: Build, tmp_path: Path, monkeypatc
                     "stdin": os.readlink("/proc/self/fd/0"),
                     "cwd": os.getcwd(),
                     "here": os.listdir(),
-                    "leads": os.getsid(0) == os.getpid(),
+                    "leads": os.getpgid(0) == os.getpid(),
                     "umask": os.umask(0),
                     "parent": os.getppid(),
                     "path": sys.path,
@@ -126,12 +127,29 @@ def test_the_child_gets_next_to_nothing(build: Build, tmp_path: Path, monkeypatc
     assert not home.exists()
 
 
-def test_others_go_first(build: Build) -> None:
-    said = "print(os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0) == os.SCHED_BATCH)"
+@pytest.mark.parametrize(("turn", "policy"), [(Turn.LAST, "SCHED_IDLE"), (Turn.BEHIND, "SCHED_BATCH")])
+def test_others_go_first(build: Build, turn: Turn, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Clock, "starved", lambda *_: False)  # whatever else this machine does
     with pytest.raises(BuildError) as caught:
         # It may be asked before the server has said so.
-        build(f"while os.getpriority(os.PRIO_PROCESS, 0) < 7 or not os.sched_getscheduler(0): pass\n{said}", nice=7)
-    assert caught.value.log == "7 True\n"
+        build(f"while os.sched_getscheduler(0) != os.{policy}: pass\nprint(os.nice(0))", turn=turn)
+    assert caught.value.log == ("0\n" if turn is Turn.LAST else "5\n")
+
+
+def test_one_whose_turn_never_comes_begins_again_and_takes_a_share(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(Clock, "starved", lambda *_: bool(told))
+    # What the first run left is gone.
+    code = leave(GOOD_REPORT, "print(os.listdir('.'), flush=True)\nif os.sched_getscheduler(0) != 3: time.sleep(600)")
+    report = build("while not os.sched_getscheduler(0): pass\n" + code, turn=Turn.LAST, progress=told.append)
+    assert report.executor == "tf"
+    assert told == [
+        "['model.keras']",
+        "the processors are busy without end: the build begins again and takes a share",
+        "['model.keras']",
+    ]
 
 
 def test_a_flood_of_words_is_ended(build: Build) -> None:
@@ -159,7 +177,7 @@ def test_one_that_never_ends_is_ended_with_all_that_it_started(build: Build) -> 
                 print("pid", os.getpid(), flush=True)
                 time.sleep(600)
             stray(lambda: None)
-            # Two that gave up their environment: one in the session, without its parent; one with, in its own.
+            # Two that gave up their environment: one in the group, without its parent; one with, in its own.
             bare = [sys.executable, "-c", "import os, time; print('pid', os.getpid(), flush=True); time.sleep(600)"]
             if os.fork() == 0:
                 if os.fork() == 0:

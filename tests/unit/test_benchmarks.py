@@ -231,3 +231,34 @@ def test_refusals_are_counted_apart_where_they_are_expected() -> None:
     assert figures.requests == answers[200] > 0
     assert round(figures.refused_rate * figures.requests / figures.rate) == answers[503] > 0
     assert figures.refused_p99 > 0
+
+
+def test_at_a_rate_requests_are_sent_whether_or_not_those_before_are_answered() -> None:
+    # The first is not answered before the fifth has come.
+    came, enough = threading.Semaphore(0), 4
+
+    def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        if body and not first.acquire(blocking=False):
+            came.release()
+        elif not all(came.acquire(timeout=10) for _ in range(enough)):
+            say(handler, 500, b"nobody else came")
+            return
+        say(handler, 200, b"ok")
+
+    first = threading.Lock()
+    with serving(answer) as port:
+        figures = run(port, "/", b"row", {}, 3, 0.2, rate=50)
+    assert figures.requests == 10
+    assert figures.p99 >= 60 > figures.p50
+
+
+def test_where_no_connection_is_free_the_time_of_a_request_runs_from_its_moment() -> None:
+    def answer(handler: BaseHTTPRequestHandler, _: bytes) -> None:
+        threading.Event().wait(0.02)
+        say(handler, 200, b"ok")
+
+    with serving(answer) as port:
+        figures = run(port, "/", b"row", {}, 1, 0.1, rate=100)
+    # Ten, 10 ms apart, of which each takes 20: the last is 90 ms late and more.
+    assert figures.requests == 10
+    assert figures.p99 >= 100

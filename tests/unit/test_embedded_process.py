@@ -64,8 +64,8 @@ def sleeper() -> Iterator[Process]:
     process.stop(5)
 
 
-def test_a_session_of_its_own(sleeper: Process) -> None:
-    assert os.getsid(sleeper.pid) == sleeper.pid != os.getsid(0)
+def test_a_process_group_of_its_own(sleeper: Process) -> None:
+    assert os.getpgid(sleeper.pid) == sleeper.pid != os.getpgid(0)
     assert sleeper.poll() is None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pymongo import MongoClient
-from pymongo.errors import OperationFailure
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from ml.database.embedded.errors import EmbeddedError
@@ -94,25 +94,36 @@ def ensure_set(client: Client, socket: Path, alive: Alive) -> None:
 def _reconfigure(client: Client, config: dict[str, Any], alive: Alive) -> None:
     """By force: there is no primary to ask, as no member finds itself in the set."""
     deadline = time.monotonic() + PRIMARY_SECONDS
+    said: PyMongoError
     while True:
         try:
             client.admin.command("replSetReconfig", config, force=True)
+        except ConnectionFailure as error:
+            said = error  # it closes every connection when its role changes
         except OperationFailure as error:
             if error.code not in _CONFIGURATION_NOT_READY:
                 raise
-            alive()
-            _check(deadline, f"MongoDB did not take its new address: {error}")
-            time.sleep(_POLL)
+            said = error
         else:
             return
+        alive()
+        _check(deadline, f"MongoDB did not take its new address: {said}")
+        time.sleep(_POLL)
 
 
 def wait_primary(client: Client, alive: Alive) -> None:
     deadline = time.monotonic() + PRIMARY_SECONDS
-    while not client.admin.command("hello").get("isWritablePrimary"):
+    while not _is_primary(client):
         alive()
         _check(deadline, f"MongoDB did not become a writable primary within {PRIMARY_SECONDS:g} s")
         time.sleep(_POLL)
+
+
+def _is_primary(client: Client) -> bool:
+    try:
+        return bool(client.admin.command("hello").get("isWritablePrimary"))
+    except ConnectionFailure:  # as above
+        return False
 
 
 def ensure_root(client: Client, socket: Path, password: str) -> None:

@@ -80,7 +80,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                process_group=0,  # and not a session: see ml/terminal.py
                 cwd="/",
                 # mongod needs no setting of ours, and some of them are secrets
                 env={name: value for name, value in os.environ.items() if not name.startswith("ALMANAC_")},

@@ -14,7 +14,8 @@ NAME = "mongod.sock"
 #: The kernel takes 107 bytes; some are left for what a client may add.
 LONGEST = 100
 #: mongod splits --bind_ip at commas and a member's host at colons; only names without such characters are given to it.
-_PLAIN = re.compile(r"[A-Za-z0-9/._+-]+")
+#: And PyMongo makes every member's host lower case, also one that is a path.
+_PLAIN = re.compile(r"[a-z0-9/._+-]+")
 
 
 def place_socket(data_dir: Path) -> Path:

@@ -83,8 +83,9 @@ def test_a_path_too_long_for_a_socket(data_dir: Path, monkeypatch: pytest.Monkey
         assert_kept(elsewhere)
 
 
-def test_a_path_that_mongod_would_misread(data_dir: Path) -> None:
-    data_dir = data_dir / "a,b: c%ä"
+@pytest.mark.parametrize("name", ["a,b: c%ä", "Data"])
+def test_a_path_that_mongod_or_a_client_would_misread(data_dir: Path, name: str) -> None:
+    data_dir = data_dir / name
     keep_one(data_dir)
     with up(data_dir):
         assert_kept(running_uri(data_dir))
