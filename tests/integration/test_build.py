@@ -30,7 +30,9 @@ def keras() -> Any:
     # As builds import it.
     from ml.build.keras_model import import_keras
 
-    return import_keras()
+    keras = import_keras()
+    keras.utils.set_random_seed(4)
+    return keras
 
 
 @pytest.fixture(scope="module")

@@ -143,6 +143,32 @@ def test_the_place_of_the_largest_value_counts_where_it_is_clear() -> None:
     assert "largest value in another place" in reason
 
 
+def tied(inputs: Inputs) -> Outputs:
+    """A softmax of two large sums, which are the same where all numbers of the row are."""
+    weights = np.array([[3, -3], [-3, 3], [1, 1]], "f4")
+    sums = inputs["x"] @ weights
+    raised = np.exp(sums - sums.max(axis=1, keepdims=True))
+    return {"y": raised / raised.sum(axis=1, keepdims=True)}
+
+
+TIED = signature(TensorSpec("x", "FP32", (3,)), shape=(2,))
+
+
+def test_answers_may_be_as_far_off_as_keras_is_from_itself() -> None:
+    def rounded_otherwise(inputs: Inputs) -> Outputs:
+        return tied({"x": np.nextafter(inputs["x"], np.float32(np.inf) * np.array([1, -1, 1], "f4"))})
+
+    def off(inputs: Inputs, by: float, *, elsewhere: bool) -> Outputs:
+        answer = tied(inputs)["y"]
+        return {"y": np.where(inputs["x"].any() == elsewhere, answer, answer + np.array([by, -by], "f4"))}
+
+    result = compared(rounded_otherwise, tied, TIED)
+    assert result.reason is None
+    assert result.worst > 1.1e-4  # more than is allowed of other answers
+    assert "differs" in (compared(lambda inputs: off(inputs, 2e-3, elsewhere=False), tied, TIED).reason or "")
+    assert "(zeros)" in (compared(lambda inputs: off(inputs, 2e-4, elsewhere=True), tied, TIED).reason or "")
+
+
 def test_half_precision_has_a_tolerance_of_its_own() -> None:
     def off(inputs: Inputs) -> Outputs:
         return {"y": scaled(inputs)["y"] * np.float32(1.003)}
