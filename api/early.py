@@ -24,6 +24,7 @@ from api.auth.guard import caller_of
 from api.auth.permissions import permit
 from api.dialects import DIALECTS
 from api.errors import ApiError, from_service, said, unexpected
+from api.full import Full
 from api.plain import Plain, Reading
 from api.predict_request import NPY, plain_fields
 from api.rate_limits.counting import RateLimits, TooMany
@@ -107,6 +108,7 @@ class Early:
         self._limits = limits
         self._more = more
         self._dialects = app.extensions["dialects"]
+        self._full = Full(self._dialects)
         kinds = [NATIVE, *(dialect.plain for dialect in DIALECTS if dialect.plain is not None)]
         self._kinds = {endpoint: kind for kind in kinds for endpoint in kind.endpoints}
         self._endings = tuple({kind.ending for kind in kinds})
@@ -117,8 +119,7 @@ class Early:
             # Under overload most find no place: what each costs is taken from those that were let in.
             refusal = self._service.admission.refusal()
             if refusal is not None:
-                error = from_service(refusal, "-")
-                return self._send_error(error, ("", ""), environ, start_response, time.monotonic(), request_id(environ))
+                return self._full.answer(refusal, environ, start_response)
             found = self._plain(environ)
             if found is not None:
                 answer = self._answer(environ, start_response, *found)

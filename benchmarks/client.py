@@ -22,7 +22,8 @@ from collections.abc import Iterator
 
 #: Nothing that is measured here takes this long for one answer.
 SILENCE = 120.0
-MOST = 1 << 18
+#: Bytes that are read at once. Python makes room for all of them, and has to ask the system for more than this.
+MOST = 1 << 16
 OK = b"HTTP/1.1 200 "
 REFUSED = b"HTTP/1.1 503 "
 END = b"\r\n\r\n"

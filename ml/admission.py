@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 
 from ml.errors import Overloaded
-from ml.metrics import later, refused
+from ml.metrics import add, refused
 
 
 class Admission:
@@ -19,20 +19,24 @@ class Admission:
         self._places = places
         self._what = what
         self._refused = refused.labels(what).inc
+        self._refusal = self._overloaded()
 
     def take(self) -> None:
         """Take a place, or raise Overloaded; never waits."""
         try:
             self._free.get_nowait()
         except queue.Empty:
+            add(self._refused, 1)
             raise self._overloaded() from None
 
     def refusal(self) -> Overloaded | None:
-        """What `take` would raise, for who is to be refused without more; None while there is a place."""
-        return self._overloaded() if self._free.empty() else None
+        """What `take` would raise, the same each time, for who is refused without more; None while there is a place."""
+        if not self._free.empty():
+            return None
+        add(self._refused, 1)
+        return self._refusal
 
     def _overloaded(self) -> Overloaded:
-        later(self._refused, 1)
         return Overloaded(f"{self._places} {self._what} are under way already")
 
     def inside(self) -> int:

@@ -16,7 +16,7 @@ from ml import metrics
 from ml.cores import ByCost, anywhere
 from ml.errors import DeadlineExceeded, ModelNotAvailable, Overloaded
 from ml.executors.base import Arrays, Executor
-from ml.metrics import later
+from ml.metrics import add, later
 from ml.slots import Slot
 
 #: Rows in one executor call, and rows that may wait for one, where nothing else is said.
@@ -184,9 +184,9 @@ class Batcher:
                 done.append(slot)
         if done:
             failures = sum(len(slot.failures) for slot in done)
-            later(self._succeeded, sum(slot.rows for slot in done) - failures)
+            add(self._succeeded, sum(slot.rows for slot in done) - failures)
             if failures:
-                later(self._failed, failures)
+                add(self._failed, failures)
             self._sink(done)
 
     def _put_together(self, piece: Piece, part: Outputs | None) -> bool:

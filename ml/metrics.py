@@ -53,7 +53,7 @@ def count_request(model: tuple[str, int | str], code: int) -> None:
     count = _counts.get(key)
     if count is None:
         count = _counts[key] = requests.labels(model[0], str(model[1]), str(code)).inc
-    later(count, 1)
+    add(count, 1)
 
 
 #: Looking a counter up by its labels takes longer than counting.
@@ -61,8 +61,9 @@ _counts: dict[tuple[str, int | str, int], Callable[[float], None]] = {}
 
 #: Seconds between two countings of what was noted.
 PERIOD = 0.5
-AT_A_TIME = 16
+AT_A_TIME, SUMS_AT_A_TIME = 16, 256
 _noted: deque[tuple[Callable[[float], None], float]] = deque()
+_added: deque[tuple[Callable[[float], None], float]] = deque()
 _counting = threading.Lock()
 _thread: threading.Thread | None = None
 
@@ -74,9 +75,24 @@ def later(count: Callable[[float], None], amount: float) -> None:
         _start()
 
 
+def add(count: Callable[[float], None], amount: float) -> None:
+    """The same for a counter's `inc`, where amounts are as well counted together."""
+    _added.append((count, amount))
+    if _thread is None:
+        _start()
+
+
 def flush() -> None:
     """Count what was noted until now."""
     with _counting:
+        together: dict[Callable[[float], None], float] = {}
+        for number in range(len(_added)):
+            count, amount = _added.popleft()
+            together[count] = together.get(count, 0.0) + amount
+            if number % SUMS_AT_A_TIME == SUMS_AT_A_TIME - 1:
+                time.sleep(0)
+        for count, amount in together.items():
+            count(amount)
         for number in range(len(_noted)):
             count, amount = _noted.popleft()
             count(amount)

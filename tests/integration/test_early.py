@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 
 from ml.admission import Admission
 from ml.errors import DeadlineExceeded, StorageUnavailable
+from ml.metrics import exposition
 from tests.conftest import Api
 from tests.integration.rest import ROW, URL, Client, npy, stored
 
@@ -53,6 +54,12 @@ ASKED: dict[str, tuple[Any, dict[str, str], bool]] = {
 def live(api: Api, path: str = URL) -> None:
     """Let the model be loaded, and the path known."""
     assert ask(api, path, {"instances": [ROW], "store": "none"}, BY_THE_ROUTE).status_code == 200
+
+
+def counted(name: str, **labels: str) -> float:
+    """What the figures of that name with these labels come to."""
+    lines = [line for line in exposition().decode().splitlines() if line.startswith(f"{name}{{")]
+    return sum(float(line.split()[-1]) for line in lines if all(f'{k}="{v}"' in line for k, v in labels.items()))
 
 
 @pytest.fixture
@@ -183,8 +190,23 @@ def test_what_finds_no_place_is_refused_at_once(api: Api, serve: Callable[..., A
     while admission.refusal() is None:
         admission.take()
         places += 1
-    refused = ask(api, URL, {"instances": [ROW]}, {})
-    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    before = counted("almanac_refused_total", reason="predictions"), counted("almanac_requests_total", code="503")
+    for number in range(3):
+        refused = ask(api, URL, {"instances": [ROW]}, {"X-Request-ID": f"mine-{number}"})
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        assert refused.headers["X-Request-ID"] == f"mine-{number}"
+        assert refused.json == {
+            "_status": "ERR",
+            "_error": {"code": 503, "message": f"{places} predictions are under way already"},
+        }
+    # Each in the words of its path, however many paths there are.
+    for number in range(300):
+        assert ask(api, f"models/m{number}/predict", {"instances": [ROW]}, {}).json == refused.json
+    other = api.http.post("/v1/models/sums:predict", json={"instances": [ROW]}, headers=api.headers)
+    assert other.json == {"error": f"{places} predictions are under way already"}
+    assert len({ask(api, URL, {}, {}).headers["X-Request-ID"] for _ in range(3)}) == 3
+    assert counted("almanac_refused_total", reason="predictions") == before[0] + 307
+    assert counted("almanac_requests_total", code="503") == before[1] + 307
     assert not by_flask
     for _ in range(places):
         admission.give()

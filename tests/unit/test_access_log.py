@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -55,6 +56,14 @@ def test_every_line_is_written_whole_and_in_order() -> None:
     assert len(sink.texts) < 30
     assert sink.lines()[0].keys() == {"time", "level", "logger", "message", "request", "method", "path", "status"}
     assert sink.lines()[0]["message"] == "GET /here 200"
+
+
+@pytest.mark.parametrize("at", [0.0, 1.5, 1_795_311_983.0, 1_795_311_983.9996, 1_795_311_984.0001, 1_795_311_983.0625])
+def test_a_line_says_when(at: float) -> None:
+    answered = Answered(at, logging.INFO, "id", "GET", "/", 200, None)
+    when = datetime.fromisoformat(orjson.loads(JsonLines().answered(answered))["time"])
+    assert when.tzinfo == UTC
+    assert when == datetime.fromtimestamp(int(at * 1000) / 1000, UTC)
 
 
 def test_it_is_written_without_being_closed() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ml.database.embedded.process import Process, cache_gb
+from ml.database.embedded.process import Process, cache_gb, eviction_threads
 
 ROOT = Path(__file__).parents[2]
 SLEEP = ["/bin/sleep", "600"]
@@ -160,3 +160,8 @@ def test_secrets_stay_out_of_its_environment(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(("gib", "cache"), [(1, 0.25), (2.5, 0.25), (5, 0.5), (10, 1.0), (24, 2.4), (512, 4.0)])
 def test_cache(gib: float, cache: float) -> None:
     assert cache_gb(int(gib * 2**30)) == pytest.approx(cache)
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (4, 2), (8, 4), (64, 4)])
+def test_eviction_threads(cores: int, threads: int) -> None:
+    assert eviction_threads(cores) == threads

@@ -36,6 +36,7 @@ _GIB = 2**30
 
 def command_line(binary: Path, files: DataFiles, socket: Path, port: int | None) -> list[str]:
     """mongod and its options: the unix socket alone, and 127.0.0.1 too where `port` is given."""
+    threads = eviction_threads(os.cpu_count() or 1)
     options = {
         "--dbpath": files.db,
         "--replSet": REPLICA_SET,
@@ -43,6 +44,7 @@ def command_line(binary: Path, files: DataFiles, socket: Path, port: int | None)
         "--bind_ip": socket if port is None else f"{socket},127.0.0.1",
         "--logpath": files.log,
         "--wiredTigerCacheSizeGB": f"{cache_gb(psutil.virtual_memory().total):.2f}",
+        "--wiredTigerEngineConfigString": f"eviction=(threads_min=1,threads_max={threads})",
     }
     if port is not None:
         options["--port"] = str(port)
@@ -55,6 +57,14 @@ def command_line(binary: Path, files: DataFiles, socket: Path, port: int | None)
 def cache_gb(memory: int) -> float:
     """WiredTiger's cache for a machine with `memory` bytes, in GB: a tenth, within what it needs and what is enough."""
     return max(0.25, min(4.0, 0.1 * memory / _GIB))
+
+
+def eviction_threads(cores: int) -> int:
+    """How many threads write out what the cache has too much of.
+
+    MongoDB has four, all at once every few seconds: on two cores predictions then wait for a tenth of a second.
+    """
+    return max(1, min(4, cores // 2))
 
 
 class Process:
