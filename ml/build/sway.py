@@ -1,7 +1,7 @@
 """How far Keras's own answers move when the last digit of the input's numbers does.
 
 Near a tie of large numbers a softmax turns roundings, which every executor makes in another order, into differences
-that are far larger than elsewhere, and no fault of any executor's. One in a hundred plain networks has such a tie
+that are far larger than elsewhere, and no fault of any executor's. One in some hundred plain networks has such a tie
 among the rows that are tried.
 """
 
