@@ -14,8 +14,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.http import HTTP_STATUS_CODES
-
 from api.access_log import log_answer
 from api.application import Application
 from api.audit import note_refusal
@@ -23,7 +21,7 @@ from api.auth.credentials import Authenticator
 from api.auth.guard import caller_of
 from api.auth.permissions import permit
 from api.dialects import DIALECTS
-from api.errors import ApiError, from_service, said, unexpected
+from api.errors import ApiError, error_answer, from_service, unexpected
 from api.full import Full
 from api.plain import Plain, Reading
 from api.predict_request import NPY, plain_fields
@@ -229,9 +227,8 @@ class Early:
         began: float,
         id_: str,
     ) -> list[bytes]:
-        code, body, more = said(error, environ["PATH_INFO"], self._dialects)
-        headers = {**more, "Content-Type": MIME, "Content-Length": str(len(body)), "X-Request-ID": id_}
-        start_response(f"{code} {HTTP_STATUS_CODES[code].upper()}", list(headers.items()))
-        count_request(model, code)
-        log_answer(environ, id_, code, began)
-        return [body]
+        answer = error_answer(error, environ["PATH_INFO"], self._dialects)
+        start_response(answer.status, [*answer.headers, ("X-Request-ID", id_)])
+        count_request(model, answer.code)
+        log_answer(environ, id_, answer.code, began)
+        return [answer.body]

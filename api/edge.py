@@ -10,12 +10,9 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.http import HTTP_STATUS_CODES
-
 from api.access_log import log_answer
-from api.errors import ApiError, Speaker, said
+from api.errors import ApiError, Speaker, error_answer
 from api.probes import HEALTH
-from api.render import MIME
 from api.requests import request_id
 
 if TYPE_CHECKING:
@@ -107,11 +104,10 @@ class Edge:
         began, id_ = time.monotonic(), request_id(environ)
         host = environ.get("HTTP_HOST", "")
         error = ApiError(400, "the request is for another host", {"Host": f"{host[:100]!r} is none of this server's"})
-        code, body, _ = said(error, environ["PATH_INFO"], self._dialects)
-        headers = [("Content-Type", MIME), ("Content-Length", str(len(body))), ("X-Request-ID", id_)]
-        start(f"{code} {HTTP_STATUS_CODES[code].upper()}", headers)
-        log_answer(environ, id_, code, began)
-        return [body] if environ["REQUEST_METHOD"] != "HEAD" else []
+        answer = error_answer(error, environ["PATH_INFO"], self._dialects)
+        start(answer.status, [*answer.headers, ("X-Request-ID", id_)])
+        log_answer(environ, id_, answer.code, began)
+        return [answer.body] if environ["REQUEST_METHOD"] != "HEAD" else []
 
 
 def _varying(headers: list[Header], names: tuple[str, ...]) -> list[Header]:

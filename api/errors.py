@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from bson.errors import BSONError
 from flask import Flask, Response, current_app, g, request
 from pymongo.errors import ExecutionTimeout, PyMongoError
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
 
-from api.render import dumps
+from api.render import MIME, dumps
 from ml import errors as service
 from ml.database.client import READ_MS
 from ml.database.refusals import refused
@@ -72,6 +73,22 @@ def said(error: ApiError, path: str, dialects: Sequence[Speaker]) -> tuple[int, 
             # Some have it for more than is over in a second; it always says when to come again.
             return code, body, {"Retry-After": "1"} | error.headers if code == 503 else error.headers
     return error.code, redacted(error.body().decode()).encode(), error.headers
+
+
+class ErrorAnswer(NamedTuple):
+    """An error as a WSGI application answers it, but for the request's id."""
+
+    code: int
+    status: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+def error_answer(error: ApiError, path: str, dialects: Sequence[Speaker]) -> ErrorAnswer:
+    """The answer where Flask has no request: before it, and around it."""
+    code, body, more = said(error, path, dialects)
+    headers = {**more, "Content-Type": MIME, "Content-Length": str(len(body))}
+    return ErrorAnswer(code, f"{code} {HTTP_STATUS_CODES[code].upper()}", list(headers.items()), body)
 
 
 #: What the service refuses or fails at, as an HTTP status.
