@@ -79,10 +79,11 @@ class _Frame:
 
     def __init__(self, live: LiveModel, job: Mapping[str, Any]) -> None:
         self.id_of = result_ids(job["_id"])
-        self._facts = {**live.facts, "job": job["_id"], "protocol": job.get("protocol", "job")}
+        self._at = now()
+        # What is indexed comes first: the database looks for it from the beginning, once for each index.
+        self._facts = {"job": job["_id"], "_created": self._at, **live.facts, "protocol": job.get("protocol", "job")}
         if job.get("request") is not None:
             self._facts["request"] = job["request"]
-        self._at = now()
 
     def document(self, row: Document, fields: Fields) -> Document:
         """The document of a row's result."""
@@ -92,13 +93,15 @@ class _Frame:
     def around(
         self, id_: ObjectId, input_: ObjectId, tag: str, fields: Fields, meta: Any, owner: str | None
     ) -> Document:
-        document: Document = {"_id": id_, "input": input_, **self._facts, **fields}
-        if meta:
-            document["meta"] = meta
-        document["_created"] = document["_updated"] = self._at
-        document["_etag"] = tag
+        document: Document = {"_id": id_, "input": input_}
         if owner is not None:
             document["owner"] = owner
+        document.update(self._facts)
+        document.update(fields)
+        if meta:
+            document["meta"] = meta
+        document["_updated"] = self._at
+        document["_etag"] = tag
         return document
 
 

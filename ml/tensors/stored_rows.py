@@ -88,10 +88,10 @@ def _together(values: Sequence[Any], spec: TensorSpec) -> Array:
             or len(value["data"]) != length
         ):
             raise _Unlike
-    array = np.frombuffer(b"".join([value["data"] for value in values]), _number(dtype))
-    rows = len(values)
-    if array.size != rows * math.prod(shape) or not spec.fits(shape):
+    kind, rows = _number(dtype), len(values)
+    if min(shape, default=0) < 0 or length != math.prod(shape) * kind.itemsize or not spec.fits(shape):
         raise _Unlike
+    array = np.frombuffer(b"".join([value["data"] for value in values]), kind)
     return cast_array(array.reshape(rows, *shape), spec.dtype)
 
 

@@ -116,6 +116,20 @@ def test_rows_that_do_not_fit_are_failed_results_and_the_job_succeeds(
     assert sum(by_input[id_]["status"] == "succeeded" for id_ in good) == 99
 
 
+@pytest.mark.parametrize("shape", [[3], [-1]])
+def test_rows_that_are_all_cut_alike_are_failed_results(
+    service: Service, client: Any, stub: Callable[..., Any], shape: list[int]
+) -> None:
+    stub(client)
+    cut = {"dtype": "FP32", "shape": shape, "data": b"12345"}
+    service.db["inputs"].insert_many([{"data": cut} for _ in range(3)])
+    job = submit(service)
+    work(service)
+    ended = reload(service, job)
+    assert (ended["status"], ended["progress"]["failed"]) == ("succeeded", 3)
+    assert {result["error"]["code"] for result in results(service, job)} == {"invalid_input"}
+
+
 def test_a_filter_leaves_out_what_predict_stored_unless_it_names_source(
     service: Service, client: Any, stub: Callable[..., Any]
 ) -> None:
